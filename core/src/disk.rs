@@ -1,0 +1,283 @@
+//! Disk operations: what the core asks of a store, and what it gets back.
+//!
+//! A [`DiskOp`] owns a ticket that cannot be cloned, so only
+//! [`DiskOp::complete`] makes the one [`DiskDone`] that answers it. Completion
+//! of a write means durable: on stable storage, under its final place, checked
+//! against its id. The core never has two operations on one key in flight
+//! unless both only read.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
+
+use bytes::Bytes;
+
+use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
+use crate::version::Version;
+
+/// Why a replica keeps a blob: the put that needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The blob that is needed.
+    pub blob: BlobId,
+    /// Its length in bytes, header included.
+    pub len: u32,
+    /// Whose file it belongs to.
+    pub namespace: NamespaceId,
+    /// The name that the put writes.
+    pub tag: NameTag,
+    /// The put.
+    pub put: PutId,
+}
+
+/// The name of a file as replicas know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKey {
+    /// The owner.
+    pub namespace: NamespaceId,
+    /// The name, hashed under the owner's name key.
+    pub tag: NameTag,
+}
+
+/// A record as it is stored: what was received, verbatim. The store reads no
+/// more of it than this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Whose name it speaks of.
+    pub key: RecordKey,
+    /// Its place in the history, first by this..
+    pub version: Version,
+    /// ..then by the BLAKE3 hash of the head.
+    pub head_hash: [u8; 32],
+    /// The signed head with its signature, as received.
+    pub head: Bytes,
+    /// The sealed meta.
+    pub meta: Bytes,
+    /// The sealed content. Empty where only the head or meta was asked for.
+    pub content: Bytes,
+}
+
+/// How much of a record a read brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The signed head alone.
+    Head,
+    /// Head and sealed meta.
+    Meta,
+    /// Head, meta and content.
+    All,
+}
+
+/// A copy that a member still has to get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Debt {
+    /// The member that lacks it.
+    pub target: NodeId,
+    /// What it lacks.
+    pub owed: Owed,
+}
+
+/// What a debt is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// A blob, with the claim that the target is to keep.
+    Blob(Claim),
+    /// A record of this key, at this version or a later one.
+    Record {
+        /// Whose name.
+        key: RecordKey,
+        /// The version that the target has missed.
+        version: Version,
+        /// The put that wrote it.
+        put: PutId,
+    },
+}
+
+/// What the store is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskKind {
+    /// The first operation of every node: count this start durably and answer
+    /// [`DiskData::Loaded`].
+    Load,
+    /// Keep a blob and its claim. The bytes have been checked against the id.
+    PutBlob {
+        /// The claim; its `blob` is the id of `bytes`.
+        claim: Claim,
+        /// The blob.
+        bytes: Bytes,
+    },
+    /// If the blob is held, make this claim on it durable. Answers
+    /// [`DiskData::Claimed`].
+    Claim(Claim),
+    /// Read a blob whole and check it against its id. Answers
+    /// [`DiskData::Blob`].
+    GetBlob(BlobId),
+    /// Drop the local copy of a blob, its claims with it. Done too if there is
+    /// none.
+    ForgetBlob(BlobId),
+    /// Add a record to its name's history.
+    PutRecord(StoredRecord),
+    /// Read the newest record of a name. Answers [`DiskData::Record`].
+    GetRecord {
+        /// Which name.
+        key: RecordKey,
+        /// How much of it.
+        part: Part,
+    },
+    /// Keep the member map, replacing the one before.
+    PutMembers(Bytes),
+    /// Remember debts. One that is there already is kept once.
+    PutDebts(Vec<Debt>),
+    /// Forget debts that are paid. Those that are not there are passed over.
+    ClearDebts(Vec<Debt>),
+}
+
+/// The resource that an operation touches: operations on one key are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DiskKey {
+    /// The store as a whole, before anything else.
+    Start,
+    /// One blob and its claims.
+    Blob(BlobId),
+    /// One name's records.
+    Record(RecordKey),
+    /// The member map.
+    Members,
+    /// The table of debts.
+    Debts,
+}
+
+impl DiskKind {
+    /// The key that this operation touches, and whether it only reads it.
+    pub fn key(&self) -> (DiskKey, bool) {
+        match self {
+            Self::Load => (DiskKey::Start, false),
+            Self::PutBlob { claim, .. } | Self::Claim(claim) => (DiskKey::Blob(claim.blob), false),
+            Self::GetBlob(id) => (DiskKey::Blob(*id), true),
+            Self::ForgetBlob(id) => (DiskKey::Blob(*id), false),
+            Self::PutRecord(record) => (DiskKey::Record(record.key), false),
+            Self::GetRecord { key, .. } => (DiskKey::Record(*key), true),
+            Self::PutMembers(_) => (DiskKey::Members, false),
+            Self::PutDebts(_) | Self::ClearDebts(_) => (DiskKey::Debts, false),
+        }
+    }
+
+    /// Bytes of payload that the operation carries to the disk.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::PutBlob { bytes, .. } => bytes.len(),
+            Self::PutRecord(r) => r.head.len() + r.meta.len() + r.content.len(),
+            Self::PutMembers(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// What [`DiskKind::Load`] finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// How many times this store has been started, this one included: 1 for a
+    /// new store.
+    pub starts: u64,
+    /// The member map as it was last kept.
+    pub members: Option<Bytes>,
+    /// Debts not yet paid.
+    pub debts: Vec<Debt>,
+    /// How many records the store holds, all versions counted.
+    pub records: u64,
+    /// How many blobs it holds.
+    pub blobs: u64,
+}
+
+/// What a successful operation brings back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskData {
+    /// Nothing: it is done, durably.
+    Done,
+    /// The state at start.
+    Loaded(Loaded),
+    /// Whether the blob is held; if so, the claim is durable.
+    Claimed {
+        /// The blob is held and the claim durable.
+        held: bool,
+    },
+    /// The blob's bytes, checked against its id.
+    Blob(Bytes),
+    /// The newest record, if the name has any.
+    Record(Option<StoredRecord>),
+}
+
+/// Why an operation was not done. The store is unchanged unless said
+/// otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiskError {
+    /// There is no such blob here.
+    #[error("not in this store")]
+    NotFound,
+    /// What is stored is not what its id or checksum says. It has been put
+    /// out of the way and will not be served again.
+    #[error("stored data is damaged")]
+    Corrupt,
+    /// The disk is full, or the store has reached its configured size.
+    #[error("no space left in the store")]
+    NoSpace,
+    /// A sync failed: what was being written may or may not be there after a
+    /// restart. The store takes no more writes.
+    #[error("a sync failed; the store takes no more writes until it is opened again")]
+    SyncFailed,
+    /// The operating system said no.
+    #[error("input/output error: {0}")]
+    Io(String),
+}
+
+/// The right to complete one operation, once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(pub(crate) NonZeroU64);
+
+/// One operation for the store, to be completed exactly once.
+#[must_use = "a disk operation must be executed and completed"]
+#[derive(Debug)]
+pub struct DiskOp {
+    ticket: Ticket,
+    kind: DiskKind,
+}
+
+impl DiskOp {
+    pub(crate) fn new(ticket: Ticket, kind: DiskKind) -> Self {
+        Self { ticket, kind }
+    }
+
+    /// What to do.
+    pub fn kind(&self) -> &DiskKind {
+        &self.kind
+    }
+
+    /// Reports the outcome.
+    pub fn complete(self, result: Result<DiskData, DiskError>) -> DiskDone {
+        DiskDone { ticket: self.ticket, result }
+    }
+
+    /// An operation outside any node, for tests and tools that drive a store
+    /// by themselves. A node that is handed its completion ignores it.
+    pub fn detached(kind: DiskKind) -> Self {
+        Self { ticket: Ticket(NonZeroU64::MAX), kind }
+    }
+}
+
+/// The outcome of one [`DiskOp`].
+#[must_use = "a completion must be handed to the node"]
+#[derive(Debug)]
+pub struct DiskDone {
+    pub(crate) ticket: Ticket,
+    pub(crate) result: Result<DiskData, DiskError>,
+}
+
+impl DiskDone {
+    /// The outcome, for logs and for those who drive a store by themselves.
+    pub fn result(&self) -> &Result<DiskData, DiskError> {
+        &self.result
+    }
+}

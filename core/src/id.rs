@@ -1,0 +1,130 @@
+//! Names of things: 32-byte identities that travel, and small counters that
+//! a node mints for its driver.
+
+use core::fmt;
+use core::num::NonZeroU64;
+
+macro_rules! bytes_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// How many bytes it has.
+            pub const LEN: usize = $len;
+
+            /// The bytes.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+
+        impl From<[u8; $len]> for $name {
+            fn from(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl AsRef<[u8]> for $name {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        /// All bytes in lower-case hex.
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        /// The first four bytes: enough to tell things apart in a log.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "("))?;
+                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str("..)")
+            }
+        }
+    };
+}
+
+bytes_id!(
+    /// A node: its Ed25519 public key.
+    NodeId,
+    32
+);
+bytes_id!(
+    /// One owner's files: the Ed25519 public key that signs their records.
+    NamespaceId,
+    32
+);
+bytes_id!(
+    /// A blob: BLAKE3-256 of its bytes.
+    BlobId,
+    32
+);
+bytes_id!(
+    /// A file's name as replicas see it: a keyed hash under the namespace's
+    /// name key.
+    NameTag,
+    32
+);
+bytes_id!(
+    /// One put: 16 random bytes drawn when it starts.
+    PutId,
+    16
+);
+
+impl BlobId {
+    /// The id of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+macro_rules! counter_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(NonZeroU64);
+
+        impl $name {
+            /// The counter's value, for logs and for a driver's own tables.
+            pub const fn get(self) -> u64 {
+                self.0.get()
+            }
+
+            pub(crate) const fn new(value: NonZeroU64) -> Self {
+                Self(value)
+            }
+        }
+    };
+}
+
+counter_id!(
+    /// A connection, minted by the node and never used twice by it.
+    ConnId
+);
+counter_id!(
+    /// An operation that the embedder started, minted by the node and never
+    /// used twice by it.
+    OpId
+);
+
+/// The node's one source of counter values.
+#[derive(Debug)]
+pub(crate) struct Mint(NonZeroU64);
+
+impl Mint {
+    pub(crate) const fn new() -> Self {
+        Self(NonZeroU64::MIN)
+    }
+
+    pub(crate) fn next(&mut self) -> NonZeroU64 {
+        let value = self.0;
+        self.0 = self.0.saturating_add(1);
+        value
+    }
+}
