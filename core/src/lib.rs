@@ -6,3 +6,4 @@ pub mod disk;
 pub mod id;
 pub mod time;
 pub mod version;
+pub mod wire;
