@@ -2,6 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+pub mod ctr;
 pub mod disk;
 pub mod id;
 pub mod time;
