@@ -5,6 +5,7 @@ extern crate alloc;
 pub mod ctr;
 pub mod disk;
 pub mod id;
+pub mod path;
 pub mod time;
 pub mod version;
 pub mod wire;
