@@ -6,6 +6,7 @@ pub mod ctr;
 pub mod disk;
 pub mod id;
 pub mod path;
+pub mod placement;
 pub mod time;
 pub mod version;
 pub mod wire;
