@@ -8,5 +8,6 @@ pub mod id;
 pub mod path;
 pub mod placement;
 pub mod time;
+pub mod timers;
 pub mod version;
 pub mod wire;
