@@ -214,6 +214,17 @@ fn too_long_a_body_is_not_encoded() {
     assert!(out.is_empty());
 }
 
+#[test]
+fn the_committed_fuzz_corpus_passes() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/frame");
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(folder).expect("the corpus is in the repository") {
+        check_decoding(&std::fs::read(entry.unwrap().path()).unwrap());
+        inputs += 1;
+    }
+    assert!(inputs > 0);
+}
+
 #[derive(Clone, Debug)]
 struct AnyFrame(Frame);
 
