@@ -79,6 +79,8 @@ const FLAT_FOLDER: usize = 2;
 const SHA1_FOLDER: usize = 5;
 const SHA1_FOLDERS: usize = 8;
 
+//# PATH-1: A path MUST consist of lower-case hex digits of a hash and of `/` between its
+//# parts. No text of a peer or user becomes part of one.
 /// A relative path made of a hash: folders and a file name of lower-case hex
 /// digits, joined by `/`. At most [`CasPath::LEN_MAX`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

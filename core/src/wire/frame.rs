@@ -123,6 +123,7 @@ pub enum FrameError {
     },
 }
 
+//# FRAME-8: A frame's meaning MUST NOT depend on how the stream was cut in transit.
 /// Takes a byte stream apart into frames.
 #[derive(Debug)]
 pub struct Decoder {
