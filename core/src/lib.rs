@@ -4,5 +4,6 @@
 extern crate alloc;
 pub mod disk;
 pub mod id;
+pub mod seal;
 pub mod time;
 pub mod version;
