@@ -359,3 +359,93 @@ impl From<KeystreamEnd> for RecordError {
         Self::Keystream
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::NamespaceSecret;
+
+    /// What only someone with the namespace's own secret can make: a head that
+    /// is signed, over parts that hash right, and still not what was sealed.
+    fn resign(record: &SealedRecord, change: impl FnOnce(&mut Head)) -> SignedHead {
+        let mut head = record.head.head().clone();
+        change(&mut head);
+        SignedHead::sign(&writer(), head).unwrap()
+    }
+
+    #[test]
+    fn a_body_that_does_not_make_its_siv_is_refused_though_signed() {
+        let sealed = record();
+        let mut content = sealed.content.to_vec();
+        content[0] ^= 1;
+        let hash = blake3::hash(&content).into();
+        let head = resign(&sealed, |head| head.content_hash = hash);
+        let opened = open_record(writer().reader(), &head, &sealed.meta, &content);
+        assert_eq!(opened, Err(RecordError::Siv));
+    }
+
+    #[test]
+    fn a_body_does_not_open_under_another_head_of_its_own_writer() {
+        let sealed = record();
+        let put = PutId([9; 16]);
+        let head = resign(&sealed, |head| head.put = put);
+        let opened = open_record(writer().reader(), &head, &sealed.meta, &sealed.content);
+        assert_eq!(opened, Err(RecordError::Siv));
+    }
+
+    #[test]
+    fn a_name_under_the_tag_of_another_is_refused() {
+        let sealed = record();
+        let head = resign(&sealed, |head| head.tag.0[0] ^= 1);
+        let opened = open_meta(writer().reader(), &head, &sealed.meta);
+        assert_eq!(opened, Err(RecordError::OtherName));
+    }
+
+    #[test]
+    fn metas_have_one_encoding() {
+        let meta = meta();
+        let bytes = meta.encode();
+        assert_eq!(Meta::decode(&bytes), Ok(meta));
+        assert_eq!(
+            Meta::decode(&[&bytes[..], &[0]].concat()),
+            Err(RecordError::Meta)
+        );
+        let unshort = [&[0x98, 4], &bytes[1..]].concat();
+        assert_eq!(Meta::decode(&unshort), Err(RecordError::Meta));
+        for end in 0..bytes.len() {
+            assert_eq!(Meta::decode(&bytes[..end]), Err(RecordError::Meta));
+        }
+        let unsized_chunk = cbor(|e| e.array(4)?.str("n")?.u8(0)?.null()?.u8(0)?.ok());
+        assert_eq!(Meta::decode(&unsized_chunk), Err(RecordError::ChunkSize(0)));
+        let unnamed = cbor(|e| e.array(4)?.str("")?.u8(0)?.null()?.u8(1)?.ok());
+        assert!(matches!(Meta::decode(&unnamed), Err(RecordError::Name(_))));
+    }
+
+    fn writer() -> Writer {
+        NamespaceSecret::from_bytes([7; 32]).writer()
+    }
+
+    fn record() -> SealedRecord {
+        let version = Version::from_bytes([1; 16]);
+        let put = PutId([3; 16]);
+        let draft = Draft {
+            epoch: 0,
+            version,
+            put,
+            floor: Version::ZERO,
+            ext: Bytes::new(),
+        };
+        let content = Content::Inline(Bytes::from_static(b"content"));
+        seal_record(&writer(), draft, &meta(), &content).unwrap()
+    }
+
+    fn meta() -> Meta {
+        let name = Name::new("a name").unwrap();
+        Meta {
+            name,
+            size: 7,
+            modified: None,
+            chunk_size: 512,
+        }
+    }
+}
