@@ -7,6 +7,7 @@ pub mod disk;
 pub mod id;
 pub mod path;
 pub mod placement;
+pub mod seal;
 pub mod time;
 pub mod timers;
 pub mod version;

@@ -1,0 +1,256 @@
+//! One node of a manifest: the ids of its children in clear, so that replicas
+//! walk, repair and collect without keys, and their keys and lengths sealed.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::chunk::{BLOB_HEADER, BlobHeader, BlobKind, SealedBlob};
+use super::cipher;
+use super::error::{NodeError, OpenError, SealError};
+use super::keys::{BlobKey, Reader};
+use crate::id::BlobId;
+
+/// Most children of a manifest node.
+pub const FANOUT_MAX: usize = 512;
+/// Most levels of nodes above the chunks.
+pub const DEPTH_MAX: u8 = 8;
+
+/// Level and count, between header and ids.
+const FIXED: usize = 3;
+/// A child's key and length, in the sealed list.
+const SEALED_ENTRY: usize = BlobKey::LEN + 8;
+
+/// What a parent keeps about one child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which blob it is.
+    pub id: BlobId,
+    /// What opens it.
+    pub key: BlobKey,
+    /// Bytes of the file that it covers.
+    pub len: u64,
+}
+
+/// The top of a file's tree: what its record keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Which blob it is.
+    pub id: BlobId,
+    /// What opens it.
+    pub key: BlobKey,
+    /// Levels of nodes above the chunks, at most [`DEPTH_MAX`]; 0: the root is
+    /// the file's only chunk.
+    pub depth: u8,
+    /// Bytes of the whole file.
+    pub len: u64,
+}
+
+/// What a node must look like in its place, known from its parent and from the
+/// record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Its level; the children of level 1 are chunks.
+    pub level: u8,
+    /// Bytes of the file under it.
+    pub len: u64,
+    /// The file's chunk size.
+    pub chunk_size: u32,
+}
+
+/// A node that was opened and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its level; the children of level 1 are chunks.
+    pub level: u8,
+    /// Its children, in the order of the file.
+    pub entries: Vec<Entry>,
+}
+
+/// Seals one node over its children.
+pub fn seal_node(reader: &Reader, level: u8, entries: &[Entry]) -> Result<SealedBlob, SealError> {
+    check_bounds(level, entries.len())?;
+    let len = covered(entries)?;
+    let payload = FIXED + entries.len() * (BlobId::LEN + SEALED_ENTRY);
+    let header = BlobHeader {
+        kind: BlobKind::Manifest,
+        payload: payload as u32,
+    };
+    let mut node = Zeroizing::new(Vec::with_capacity(BLOB_HEADER + payload));
+    node.extend_from_slice(&header.to_bytes());
+    node.push(level);
+    node.extend_from_slice(&(entries.len() as u16).to_be_bytes());
+    for entry in entries {
+        node.extend_from_slice(entry.id.as_bytes());
+    }
+    let clear = node.len();
+    for entry in entries {
+        node.extend_from_slice(entry.key.expose());
+        node.extend_from_slice(&entry.len.to_be_bytes());
+    }
+    //# SEAL-10: A node's key MUST be `keyed_hash(manifest root, node)`, the node
+    //# being the whole blob, header included, with the list of keys and lengths
+    //# in clear; the cipher covers that list alone.
+    let key = reader.node_key(&node);
+    cipher::apply(key.expose(), 0, node.get_mut(clear..).unwrap_or_default())?;
+    let bytes = Bytes::from(core::mem::take(&mut *node));
+    Ok(SealedBlob {
+        id: BlobId::of(&bytes),
+        key,
+        len,
+        bytes,
+    })
+}
+
+/// Opens a node and checks that it is what its place in the tree asks for.
+///
+/// The key is recomputed from what was opened: no other key opens the node to
+/// something else.
+pub fn open_node(
+    reader: &Reader,
+    id: &BlobId,
+    key: &BlobKey,
+    shape: &Shape,
+    bytes: &[u8],
+) -> Result<Node, OpenError> {
+    if BlobId::of(bytes) != *id {
+        return Err(OpenError::OtherBlob);
+    }
+    let Layout { level, ids, clear } = Layout::parse(bytes)?;
+    if level != shape.level {
+        return Err(NodeError::OtherLevel {
+            expected: shape.level,
+            found: level,
+        }
+        .into());
+    }
+    let mut node = Zeroizing::new(Vec::from(bytes));
+    let sealed = node.get_mut(clear..).unwrap_or_default();
+    cipher::apply(key.expose(), 0, sealed)?;
+    let (pairs, _) = sealed.as_chunks::<SEALED_ENTRY>();
+    let entries: Vec<Entry> = ids
+        .iter()
+        .zip(pairs)
+        .map(|(id, pair)| entry(*id, pair))
+        .collect();
+    //# SEAL-11: A reader MUST recompute a node's key from what it opened and
+    //# refuse the node if it differs from the key that its parent or record gave.
+    if reader.node_key(&node) != *key {
+        return Err(OpenError::OtherKey);
+    }
+    check_shape(shape, &entries)?;
+    Ok(Node { level, entries })
+}
+
+/// A node's level and its children's ids: all that a replica without keys
+/// reads of it. The bytes are not checked against an id here.
+pub fn children(bytes: &[u8]) -> Result<(u8, Vec<BlobId>), NodeError> {
+    let layout = Layout::parse(bytes)?;
+    Ok((
+        layout.level,
+        layout.ids.iter().copied().map(BlobId).collect(),
+    ))
+}
+
+/// A node cut into its parts.
+struct Layout<'a> {
+    level: u8,
+    ids: &'a [[u8; BlobId::LEN]],
+    /// Where the sealed list begins.
+    clear: usize,
+}
+
+impl<'a> Layout<'a> {
+    //# SEAL-9: A manifest node's payload MUST be its level (1 to 8), the count of
+    //# its children (16 bits, 1 to 512), their ids, and the sealed list of their
+    //# keys and lengths (64 bits each), with nothing behind.
+    fn parse(bytes: &'a [u8]) -> Result<Self, NodeError> {
+        if BlobHeader::parse(bytes)?.kind != BlobKind::Manifest {
+            return Err(NodeError::Chunk);
+        }
+        let payload = bytes.get(BLOB_HEADER..).unwrap_or_default();
+        let Some(([level, high, low], lists)) = payload.split_first_chunk::<FIXED>() else {
+            return Err(NodeError::Length {
+                count: 0,
+                len: bytes.len(),
+            });
+        };
+        let count = usize::from(u16::from_be_bytes([*high, *low]));
+        check_bounds(*level, count)?;
+        let wrong = NodeError::Length {
+            count,
+            len: bytes.len(),
+        };
+        let (ids, sealed) = lists.split_at_checked(count * BlobId::LEN).ok_or(wrong)?;
+        if sealed.len() != count * SEALED_ENTRY {
+            return Err(wrong);
+        }
+        let clear = bytes.len() - sealed.len();
+        Ok(Self {
+            level: *level,
+            ids: ids.as_chunks().0,
+            clear,
+        })
+    }
+}
+
+fn entry(id: [u8; BlobId::LEN], pair: &[u8; SEALED_ENTRY]) -> Entry {
+    let mut entry = Entry {
+        id: BlobId(id),
+        key: BlobKey::from_bytes([0; BlobKey::LEN]),
+        len: 0,
+    };
+    if let Some((key, len)) = pair.split_first_chunk::<{ BlobKey::LEN }>() {
+        entry.key = BlobKey::from_bytes(*key);
+        entry.len = len.iter().fold(0, |len, byte| len << 8 | u64::from(*byte));
+    }
+    entry
+}
+
+fn check_bounds(level: u8, count: usize) -> Result<(), NodeError> {
+    if level == 0 || level > DEPTH_MAX {
+        return Err(NodeError::Level(level));
+    }
+    if count == 0 || count > FANOUT_MAX {
+        return Err(NodeError::Count(count));
+    }
+    Ok(())
+}
+
+/// Bytes under all the children, which must be even but for the last.
+//# SEAL-12: Every child of a node MUST cover at least one byte, all but the last
+//# equally many, and the last no more than those.
+fn covered(entries: &[Entry]) -> Result<u64, NodeError> {
+    let full = entries.first().map_or(0, |first| first.len);
+    let last = entries.len().saturating_sub(1);
+    let mut sum = 0_u64;
+    for (index, entry) in entries.iter().enumerate() {
+        if entry.len == 0 {
+            return Err(NodeError::EmptyChild(index));
+        }
+        if entry.len > full || (index < last && entry.len != full) {
+            return Err(NodeError::Uneven(index));
+        }
+        sum = sum.checked_add(entry.len).ok_or(NodeError::Sum)?;
+    }
+    Ok(sum)
+}
+
+//# SEAL-13: The children of a node MUST together cover what its parent or record
+//# states; a full child of level 1 covers the file's chunk size, a full child of
+//# a higher level a multiple of it.
+fn check_shape(shape: &Shape, entries: &[Entry]) -> Result<(), NodeError> {
+    if covered(entries)? != shape.len {
+        return Err(NodeError::Sum);
+    }
+    let wrong = Err(NodeError::ChunkSize(shape.chunk_size));
+    let chunk_size = u64::from(shape.chunk_size);
+    match entries {
+        _ if chunk_size == 0 => wrong,
+        [only] if shape.level == 1 && only.len > chunk_size => wrong,
+        [full, _, ..] if shape.level == 1 && full.len != chunk_size => wrong,
+        [full, _, ..] if !full.len.is_multiple_of(chunk_size) => wrong,
+        _ => Ok(()),
+    }
+}
