@@ -111,6 +111,17 @@ fn a_chunk_with_any_byte_changed_is_refused() {
         assert!(!verify_blob(&sealed.id, bytes))
     });
     assert!(verify_blob(&sealed.id, &sealed.bytes));
+    assert!(!verify_blob(
+        &BlobId::of(b"no blob at all"),
+        b"no blob at all"
+    ));
+}
+
+#[test]
+fn a_manifest_node_is_no_chunk() {
+    let node = node(&[chunk(b"one!", 1).entry()]);
+    let opened = open_chunk(&node.id, &node.key, 4, node.bytes, false);
+    assert_eq!(opened, Err(OpenError::Manifest));
 }
 
 #[test]
@@ -218,6 +229,55 @@ fn a_node_must_fit_its_place() {
     }
     let chunk = chunk(b"one!", 1);
     assert_eq!(children(&chunk.bytes), Err(NodeError::Chunk));
+}
+
+#[test]
+fn children_must_fit_the_chunk_size() {
+    let entry = |len| Entry {
+        len,
+        ..chunk(b"x", 1).entry()
+    };
+    let refused = |level: u8, lens: &[u64]| {
+        let entries: Vec<Entry> = lens.iter().map(|len| entry(*len)).collect();
+        let sealed = seal_node(writer().reader(), level, &entries).unwrap();
+        let shape = shape(level, sealed.len);
+        let opened = open_node(
+            writer().reader(),
+            &sealed.id,
+            &sealed.key,
+            &shape,
+            &sealed.bytes,
+        );
+        opened == Err(OpenError::Node(NodeError::ChunkSize(4)))
+    };
+    assert!(refused(1, &[5]));
+    assert!(refused(1, &[8, 8, 1]));
+    assert!(refused(2, &[10, 10]));
+    assert!(!refused(1, &[3]));
+    assert!(!refused(1, &[4, 4, 1]));
+    assert!(!refused(2, &[12, 11]));
+}
+
+#[test]
+fn a_node_is_as_long_as_its_children_take() {
+    let sealed = node(&[chunk(b"one!", 1).entry()]).bytes;
+    // The header is made to fit: the node itself must see it.
+    let refit = |payload: &[u8]| {
+        let len = (payload.len() as u32).to_be_bytes();
+        children(&[&sealed[..4], &len, payload].concat())
+    };
+    let payload = &sealed[BLOB_HEADER..];
+    assert_eq!(
+        refit(payload).map(|(level, ids)| (level, ids.len())),
+        Ok((1, 1))
+    );
+    for len in (1..payload.len()).chain([payload.len() + 1]) {
+        let cut = [payload, &[0]].concat();
+        assert!(
+            matches!(refit(&cut[..len]), Err(NodeError::Length { .. })),
+            "{len}"
+        );
+    }
 }
 
 #[test]

@@ -127,36 +127,7 @@ pub fn seal_record(
     content: &Content,
 ) -> Result<SealedRecord, SealError> {
     meta.check(content)?;
-    let reader = writer.reader();
-    let mut head = Head {
-        epoch: draft.epoch,
-        namespace: reader.namespace(),
-        tag: reader.tag(&meta.name),
-        version: draft.version,
-        put: draft.put,
-        kind: content.kind(),
-        floor: draft.floor,
-        root: content.root(),
-        ext: draft.ext,
-        siv: [0; 32],
-        meta_hash: [0; 32],
-        content_hash: [0; 32],
-    };
-    let mut meta = meta.encode();
-    let mut content = content.encode();
-    //# SEAL-20: `siv` MUST be `keyed_hash(record root, ..)` over the head's
-    //# encoding up to `siv`, the meta and the content in clear, each behind its
-    //# length in 64 bits.
-    head.siv = reader.siv(&head.bound(), &meta, &content).into();
-    apply_body(reader, &head.siv, &mut meta, &mut content)?;
-    head.meta_hash = blake3::hash(&meta).into();
-    head.content_hash = blake3::hash(&content).into();
-    let head = SignedHead::sign(writer, head)?;
-    Ok(SealedRecord {
-        head,
-        meta: meta.into(),
-        content: core::mem::take(&mut *content).into(),
-    })
+    seal_unchecked(writer, draft, meta, content)
 }
 
 /// Opens a record's meta alone: name, size, times.
@@ -193,6 +164,44 @@ pub fn open_record(
     let content = Content::decode(head.head(), &meta, content)?;
     meta.check(&content)?;
     Ok((meta, content))
+}
+
+fn seal_unchecked(
+    writer: &Writer,
+    draft: Draft,
+    meta: &Meta,
+    content: &Content,
+) -> Result<SealedRecord, SealError> {
+    let reader = writer.reader();
+    let mut head = Head {
+        epoch: draft.epoch,
+        namespace: reader.namespace(),
+        tag: reader.tag(&meta.name),
+        version: draft.version,
+        put: draft.put,
+        kind: content.kind(),
+        floor: draft.floor,
+        root: content.root(),
+        ext: draft.ext,
+        siv: [0; 32],
+        meta_hash: [0; 32],
+        content_hash: [0; 32],
+    };
+    let mut meta = meta.encode();
+    let mut content = content.encode();
+    //# SEAL-20: `siv` MUST be `keyed_hash(record root, ..)` over the head's
+    //# encoding up to `siv`, the meta and the content in clear, each behind its
+    //# length in 64 bits.
+    head.siv = reader.siv(&head.bound(), &meta, &content).into();
+    apply_body(reader, &head.siv, &mut meta, &mut content)?;
+    head.meta_hash = blake3::hash(&meta).into();
+    head.content_hash = blake3::hash(&content).into();
+    let head = SignedHead::sign(writer, head)?;
+    Ok(SealedRecord {
+        head,
+        meta: meta.into(),
+        content: core::mem::take(&mut *content).into(),
+    })
 }
 
 impl Meta {
@@ -402,6 +411,22 @@ mod tests {
     }
 
     #[test]
+    fn a_size_that_the_content_does_not_have_is_refused_though_sealed() {
+        let inline = Content::Inline(Bytes::from_static(b"content"));
+        for (size, content) in [(8, inline), (1, Content::Removed)] {
+            let meta = Meta { size, ..meta() };
+            let sealed = seal_unchecked(&writer(), draft(), &meta, &content).unwrap();
+            let opened = open_record(
+                writer().reader(),
+                &sealed.head,
+                &sealed.meta,
+                &sealed.content,
+            );
+            assert_eq!(opened, Err(RecordError::Size(size)));
+        }
+    }
+
+    #[test]
     fn metas_have_one_encoding() {
         let meta = meta();
         let bytes = meta.encode();
@@ -425,18 +450,21 @@ mod tests {
         NamespaceSecret::from_bytes([7; 32]).writer()
     }
 
-    fn record() -> SealedRecord {
+    fn draft() -> Draft {
         let version = Version::from_bytes([1; 16]);
         let put = PutId([3; 16]);
-        let draft = Draft {
+        Draft {
             epoch: 0,
             version,
             put,
             floor: Version::ZERO,
             ext: Bytes::new(),
-        };
+        }
+    }
+
+    fn record() -> SealedRecord {
         let content = Content::Inline(Bytes::from_static(b"content"));
-        seal_record(&writer(), draft, &meta(), &content).unwrap()
+        seal_record(&writer(), draft(), &meta(), &content).unwrap()
     }
 
     fn meta() -> Meta {
