@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use bytes::Bytes;
+use minicbor::{Decode, Encode};
 
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use crate::version::Version;
@@ -31,11 +32,14 @@ pub struct Claim {
 }
 
 /// The name of a file as replicas know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
 pub struct RecordKey {
     /// The owner.
+    #[n(0)]
     pub namespace: NamespaceId,
     /// The name, hashed under the owner's name key.
+    #[n(1)]
     pub tag: NameTag,
 }
 
@@ -58,13 +62,17 @@ pub struct StoredRecord {
 }
 
 /// How much of a record a read brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Part {
     /// The signed head alone.
+    #[n(0)]
     Head,
     /// Head and sealed meta.
+    #[n(1)]
     Meta,
     /// Head, meta and content.
+    #[n(2)]
     All,
 }
 
@@ -257,13 +265,19 @@ impl DiskOp {
 
     /// Reports the outcome.
     pub fn complete(self, result: Result<DiskData, DiskError>) -> DiskDone {
-        DiskDone { ticket: self.ticket, result }
+        DiskDone {
+            ticket: self.ticket,
+            result,
+        }
     }
 
     /// An operation outside any node, for tests and tools that drive a store
     /// by themselves. A node that is handed its completion ignores it.
     pub fn detached(kind: DiskKind) -> Self {
-        Self { ticket: Ticket(NonZeroU64::MAX), kind }
+        Self {
+            ticket: Ticket(NonZeroU64::MAX),
+            kind,
+        }
     }
 }
 

@@ -39,6 +39,25 @@ macro_rules! bytes_id {
             }
         }
 
+        impl<C> minicbor::Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.bytes(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> minicbor::Decode<'b, C> for $name {
+            fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+                let at = d.position();
+                let bytes = d.bytes()?;
+                let wrong = |_| minicbor::decode::Error::message(concat!("wrong length of ", stringify!($name))).at(at);
+                bytes.try_into().map(Self).map_err(wrong)
+            }
+        }
+
         /// The first four bytes: enough to tell things apart in a log.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,8 +115,8 @@ macro_rules! counter_id {
                 self.0.get()
             }
 
-            pub(crate) const fn new(value: NonZeroU64) -> Self {
-                Self(value)
+            pub(crate) fn from_mint(mint: &mut Mint) -> Self {
+                Self(mint.next())
             }
         }
     };

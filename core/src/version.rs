@@ -21,7 +21,15 @@ impl Version {
     /// Bytes of [`Version::to_bytes`].
     pub const LEN: usize = 16;
     /// Below every version that a writer makes.
-    pub const ZERO: Self = Self { stamp: 0, writer: [0; 8] };
+    pub const ZERO: Self = Self {
+        stamp: 0,
+        writer: [0; 8],
+    };
+    /// Above every other version.
+    pub const MAX: Self = Self {
+        stamp: u64::MAX,
+        writer: [0xff; 8],
+    };
 
     /// The version that a writer gives next: above `seen`, and stamped with
     /// its wall clock where that is ahead. `None` if nothing lies above.
@@ -60,7 +68,10 @@ impl Version {
     /// The inverse of [`Version::to_bytes`].
     pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         let value = u128::from_be_bytes(bytes);
-        Self { stamp: (value >> 64) as u64, writer: (value as u64).to_be_bytes() }
+        Self {
+            stamp: (value >> 64) as u64,
+            writer: (value as u64).to_be_bytes(),
+        }
     }
 }
 
@@ -68,7 +79,9 @@ impl Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}-", self.stamp >> 16, self.stamp & 0xffff)?;
-        self.writer.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.writer
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

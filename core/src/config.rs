@@ -1,0 +1,280 @@
+//! What a node is told when it is made: who it is, its cluster, its limits and
+//! its deadlines. Everything is checked by [`Config::check`], which
+//! [`crate::Node::new`] calls; nothing here changes afterwards.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::error::ConfigError;
+use crate::id::NodeId;
+use crate::input::PeerAddr;
+use crate::seal::{BLOB_MAX, INLINE_MAX, PAYLOAD_MAX};
+
+/// The secret that members and clients of one cluster share: 32 generated
+/// bytes. Whoever proves it may open sessions.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct ClusterKey([u8; 32]);
+
+impl ClusterKey {
+    /// The key with these bytes, which must come from a generator: it is not
+    /// a passphrase and nothing slows down guessing one.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for writing the key down in a place as secret as it is.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterKey(..)")
+    }
+}
+
+/// Everything a node is made from, beside the seed of its randomness.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this node is. Its channel proves it.
+    pub node: NodeId,
+    /// The keys it accepts from peers; it proves the first. More than one
+    /// while a key is being rotated.
+    pub cluster_keys: Vec<ClusterKey>,
+    /// R: how many members hold each blob and record. The same in the whole
+    /// cluster.
+    pub replicas: u8,
+    /// W: how many durable copies finish a put. More than half of R.
+    pub durable: u8,
+    /// How much this node stores, relative to others. 0 makes it a client: it
+    /// holds nothing and counts nowhere.
+    pub weight: u16,
+    /// Where it stands (a room, a site): replicas spread over zones first.
+    pub zone: u16,
+    /// Addresses at which peers can reach it, as told to them.
+    pub advertise: Vec<PeerAddr>,
+    /// Addresses at which it looks for its first peers, for ever.
+    pub bootstrap: Vec<PeerAddr>,
+    /// Plaintext bytes in one chunk of the files that it writes: a power of
+    /// two from 64 KiB to 1 MiB.
+    pub chunk_bytes: u32,
+    /// The last chunk of a file is padded to a multiple of this, so that its
+    /// length says less about the file's. 1 pads nothing.
+    pub pad_bytes: u32,
+    /// Its ceilings.
+    pub limits: Limits,
+    /// Its deadlines.
+    pub timing: Timing,
+}
+
+impl Config {
+    /// A node of weight 1 with the cluster's defaults (3 replicas, durable at
+    /// 2), no addresses, default limits and deadlines.
+    pub fn new(node: NodeId, cluster_key: ClusterKey) -> Self {
+        Self {
+            node,
+            cluster_keys: [cluster_key].into(),
+            replicas: 3,
+            durable: 2,
+            weight: 1,
+            zone: 0,
+            advertise: Vec::new(),
+            bootstrap: Vec::new(),
+            chunk_bytes: PAYLOAD_MAX as u32,
+            pad_bytes: 4096,
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
+    }
+
+    /// How many agreeing answers confirm a read: R - W + 1, so that it meets
+    /// every finished put.
+    pub const fn read_quorum(&self) -> usize {
+        (self.replicas - self.durable) as usize + 1
+    }
+
+    /// Checks every value against every other.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.cluster_keys.is_empty() {
+            return Err(ConfigError::NoClusterKey);
+        }
+        if self.replicas == 0 || self.durable > self.replicas || self.durable * 2 <= self.replicas {
+            return Err(ConfigError::Quorum {
+                replicas: self.replicas,
+                durable: self.durable,
+            });
+        }
+        let chunk = self.chunk_bytes as usize;
+        if !chunk.is_power_of_two() || !(4 * INLINE_MAX..=PAYLOAD_MAX).contains(&chunk) {
+            return Err(ConfigError::ChunkBytes(self.chunk_bytes));
+        }
+        if self.pad_bytes == 0 || self.pad_bytes > self.chunk_bytes {
+            return Err(ConfigError::PadBytes(self.pad_bytes));
+        }
+        let addresses = self.advertise.iter().chain(&self.bootstrap);
+        if let Some(long) = addresses
+            .map(|addr| addr.as_str().len())
+            .find(|len| *len > PeerAddr::MAX)
+        {
+            return Err(ConfigError::LongAddress { bytes: long });
+        }
+        self.limits.check()?;
+        self.timing.check()
+    }
+}
+
+/// A node's ceilings, in users' units. Inner bounds derive from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at once, both ways, admitted or not.
+    pub connections: u32,
+    /// Operations that the embedder runs at once.
+    pub operations: u32,
+    /// Bytes of files in memory at once: 1 MiB for each operation, and the
+    /// rest in equal shares for puts, gets, blobs that arrive and blobs that
+    /// are served.
+    pub memory: usize,
+    /// Disk operations in flight at once.
+    pub disk_operations: u32,
+    /// Requests that one peer may have outstanding here, as told to it.
+    pub requests: u32,
+    /// Members that the map may hold.
+    pub members: u32,
+    /// Peers' addresses remembered, bootstrap included.
+    pub addresses: u32,
+    /// Copies owed to members that are away, remembered durably.
+    pub debts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            operations: 32,
+            memory: 64 << 20,
+            disk_operations: 64,
+            requests: 512,
+            members: 256,
+            addresses: 512,
+            debts: 65_536,
+        }
+    }
+}
+
+/// Control messages may be this large; the member map must fit in one.
+const MEMBERS_MAX: u32 = 1000;
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let zero = [
+            ("connections", self.connections),
+            ("operations", self.operations),
+            ("disk_operations", self.disk_operations),
+            ("members", self.members),
+            ("addresses", self.addresses),
+            ("debts", self.debts),
+        ];
+        if let Some((name, _)) = zero.iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::ZeroLimit(name));
+        }
+        if self.members > MEMBERS_MAX {
+            return Err(ConfigError::TooManyMembers {
+                members: self.members,
+                max: MEMBERS_MAX,
+            });
+        }
+        // Eight, so that one session can carry an operation's look-ups,
+        // claims and fetches at the same time.
+        if self.requests < 8 {
+            return Err(ConfigError::FewRequests(self.requests));
+        }
+        let needed = (self.operations as usize)
+            .saturating_mul(BLOB_MAX)
+            .saturating_add(4 * 2 * BLOB_MAX);
+        if self.memory < needed {
+            return Err(ConfigError::LittleMemory {
+                memory: self.memory,
+                needed,
+            });
+        }
+        Ok(())
+    }
+
+    /// One of the four equal shares of the memory that operations' own blobs
+    /// leave: at least two blobs.
+    pub(crate) fn share(&self) -> usize {
+        (self.memory - self.operations as usize * BLOB_MAX) / 4
+    }
+}
+
+/// A node's deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// From a connection's opening to its admission.
+    pub admission: Duration,
+    /// A session that has been silent this long is asked for a sign of life..
+    pub keep_alive: Duration,
+    /// ..and closed when it has been silent this long.
+    pub idle: Duration,
+    /// A peer that makes no progress on a request for this long is passed
+    /// over for the next one.
+    pub request: Duration,
+    /// A read that lacks agreeing answers waits this long for the rest.
+    pub answer: Duration,
+    /// An operation that gets no nearer to its end for this long fails.
+    pub operation: Duration,
+    /// The first wait before an address is dialled again..
+    pub dial_min: Duration,
+    /// ..which doubles up to this.
+    pub dial_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            admission: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(15),
+            idle: Duration::from_secs(45),
+            request: Duration::from_secs(15),
+            answer: Duration::from_secs(5),
+            operation: Duration::from_secs(60),
+            dial_min: Duration::from_millis(200),
+            dial_max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Timing {
+    fn check(&self) -> Result<(), ConfigError> {
+        let all = [
+            ("admission", self.admission),
+            ("keep_alive", self.keep_alive),
+            ("idle", self.idle),
+            ("request", self.request),
+            ("answer", self.answer),
+            ("operation", self.operation),
+            ("dial_min", self.dial_min),
+            ("dial_max", self.dial_max),
+        ];
+        if let Some((name, _)) = all.iter().find(|(_, value)| value.is_zero()) {
+            return Err(ConfigError::ZeroDeadline(name));
+        }
+        if self.keep_alive >= self.idle {
+            return Err(ConfigError::Order {
+                shorter: "keep_alive",
+                longer: "idle",
+            });
+        }
+        if self.dial_min > self.dial_max {
+            return Err(ConfigError::Order {
+                shorter: "dial_min",
+                longer: "dial_max",
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! Jobs: CPU work as values. A [`Job`] holds all that it needs, knows no
+//! clock, randomness or IO, and may run on any thread; where it runs cannot
+//! change its result.
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::disk::{StoredRecord, Ticket};
+use crate::id::BlobId;
+use crate::seal::{
+    self, BlobKey, ChunkBuffer, Content, Draft, Meta, OpenError, PendingNode, Reader, RecordError,
+    SealError, SealedBlob, SealedRecord, Shape, SignedHead, Writer,
+};
+
+/// What a record costs beside its bytes: one signature made or checked takes
+/// about as long as hashing this many.
+const SIGNATURE_COST: usize = 16 << 10;
+
+/// One piece of CPU work, to be run exactly once.
+#[must_use = "a job must be run and its result handed to the node"]
+pub struct Job {
+    ticket: Ticket,
+    work: Work,
+}
+
+impl Job {
+    pub(crate) fn new(ticket: Ticket, work: Work) -> Self {
+        Self { ticket, work }
+    }
+
+    /// About how many bytes it hashes or enciphers: a driver runs small jobs
+    /// on its own thread.
+    pub fn cost(&self) -> usize {
+        match &self.work {
+            Work::SealChunk { plain, .. } => 2 * plain.len(),
+            Work::SealNode { node, .. } => 300 * node.entries.len(),
+            Work::SealRecord(seal) => SIGNATURE_COST + content_len(&seal.content),
+            Work::CheckHead(_) => SIGNATURE_COST,
+            Work::OpenRecord { record, .. } | Work::CheckRecord(record) => {
+                SIGNATURE_COST + record.meta.len() + record.content.len()
+            }
+            Work::OpenChunk { bytes, .. } => 2 * bytes.len(),
+            Work::OpenNode { bytes, .. } => 3 * bytes.len(),
+            Work::CheckBlob { bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// Does the work.
+    pub fn run(self) -> JobDone {
+        JobDone {
+            ticket: self.ticket,
+            made: self.work.run(),
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("ticket", &self.ticket.0)
+            .field("cost", &self.cost())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The result of one [`Job`].
+#[must_use = "a job's result must be handed to the node"]
+pub struct JobDone {
+    pub(crate) ticket: Ticket,
+    pub(crate) made: Made,
+}
+
+impl fmt::Debug for JobDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobDone")
+            .field("ticket", &self.ticket.0)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What there is to seal in a record.
+pub(crate) struct SealWork {
+    pub(crate) writer: Writer,
+    pub(crate) draft: Draft,
+    pub(crate) meta: Meta,
+    pub(crate) content: Content,
+}
+
+/// The kinds of work.
+pub(crate) enum Work {
+    SealChunk {
+        reader: Reader,
+        plain: ChunkBuffer,
+        pad: usize,
+    },
+    SealNode {
+        reader: Reader,
+        node: PendingNode,
+    },
+    SealRecord(Box<SealWork>),
+    /// Check a head and its signature.
+    CheckHead(Box<StoredRecord>),
+    /// Check head, signature and hashes, without keys.
+    CheckRecord(Box<StoredRecord>),
+    /// Check a record and open it with the namespace's read key.
+    OpenRecord {
+        reader: Reader,
+        record: Box<StoredRecord>,
+    },
+    OpenChunk {
+        id: BlobId,
+        key: BlobKey,
+        len: u32,
+        bytes: Bytes,
+        verified: bool,
+    },
+    OpenNode {
+        reader: Reader,
+        id: BlobId,
+        key: BlobKey,
+        shape: Shape,
+        bytes: Bytes,
+    },
+    CheckBlob {
+        id: BlobId,
+        bytes: Bytes,
+    },
+}
+
+/// What work makes.
+pub(crate) enum Made {
+    Sealed(Result<SealedBlob, SealError>),
+    Record(Result<Box<SealedRecord>, SealError>),
+    Head(Result<SignedHead, RecordError>),
+    Checked(Result<StoredRecord, RecordError>),
+    Opened(Result<Box<(SignedHead, Meta, Content)>, RecordError>),
+    Chunk(Result<Bytes, OpenError>),
+    Node(Result<seal::Node, OpenError>),
+    /// The blob, if it is what its id says.
+    Blob(Option<Bytes>),
+}
+
+impl Work {
+    fn run(self) -> Made {
+        match self {
+            Self::SealChunk { reader, plain, pad } => {
+                Made::Sealed(seal::seal_chunk(&reader, plain, pad))
+            }
+            Self::SealNode { reader, node } => Made::Sealed(node.seal(&reader)),
+            Self::SealRecord(work) => {
+                let SealWork {
+                    writer,
+                    draft,
+                    meta,
+                    content,
+                } = *work;
+                Made::Record(seal::seal_record(&writer, draft, &meta, &content).map(Box::new))
+            }
+            Self::CheckHead(record) => Made::Head(SignedHead::from_stored(&record)),
+            Self::CheckRecord(record) => {
+                Made::Checked(SealedRecord::from_stored(*record).map(|sealed| sealed.to_stored()))
+            }
+            Self::OpenRecord { reader, record } => {
+                Made::Opened(SignedHead::from_stored(&record).and_then(|head| {
+                    let (meta, content) =
+                        seal::open_record(&reader, &head, &record.meta, &record.content)?;
+                    Ok(Box::new((head, meta, content)))
+                }))
+            }
+            Self::OpenChunk {
+                id,
+                key,
+                len,
+                bytes,
+                verified,
+            } => Made::Chunk(seal::open_chunk(&id, &key, len, bytes, verified)),
+            Self::OpenNode {
+                reader,
+                id,
+                key,
+                shape,
+                bytes,
+            } => Made::Node(seal::open_node(&reader, &id, &key, &shape, &bytes)),
+            Self::CheckBlob { id, bytes } => {
+                Made::Blob(seal::verify_blob(&id, &bytes).then_some(bytes))
+            }
+        }
+    }
+}
+
+fn content_len(content: &Content) -> usize {
+    match content {
+        Content::Inline(bytes) => bytes.len(),
+        Content::Root(_) | Content::Removed => 0,
+    }
+}

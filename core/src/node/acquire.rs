@@ -1,0 +1,216 @@
+//! Getting blobs that are claimed of this node: each once, however many claim
+//! it; fetched from whoever claimed it or from another replica, checked, and
+//! only then written.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::ctx::Ctx;
+use super::reach::{Answer, DiskTask, JobTask, No, Waiter};
+use super::serve::refusal;
+use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind};
+use crate::id::{BlobId, ConnId, NodeId};
+use crate::job::Work;
+use crate::wire::message::Refusal;
+
+/// One blob on its way here.
+#[derive(Debug)]
+struct Acquire {
+    /// Claims to be answered when it is durable. The first is written with it.
+    claims: Vec<(Asker, Claim)>,
+    /// Where to look next.
+    sources: VecDeque<NodeId>,
+    state: State,
+}
+
+/// Who wants a blob to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A claim of a peer's, one of its blobs.
+    Peer(ClaimRef),
+    /// This node, which owes it to itself.
+    Debt(Debt),
+}
+
+/// One blob of a peer's claim: connection, request, index.
+pub(super) type ClaimRef = (ConnId, u32, u8);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// For memory.
+    Waiting,
+    /// From this peer.
+    Fetching(NodeId),
+    /// What this peer sent.
+    Checking(NodeId),
+    Writing,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Acquires {
+    blobs: BTreeMap<BlobId, Acquire>,
+    waiting: VecDeque<BlobId>,
+}
+
+impl Acquires {
+    /// Wants the blob of a claim that is not held.
+    pub(super) fn want(&mut self, ctx: &mut Ctx, asker: Asker, claim: Claim) {
+        let from = match asker {
+            Asker::Peer((conn, ..)) => ctx.sessions.get(&conn).map(|session| session.peer),
+            Asker::Debt(_) => None,
+        };
+        if let Some(acquire) = self.blobs.get_mut(&claim.blob) {
+            acquire.claims.push((asker, claim));
+            acquire
+                .sources
+                .extend(from.filter(|from| !acquire.sources.contains(from)));
+            return;
+        }
+        let (me, mut sources) = (ctx.me(), ctx.blob_sources(&claim.blob));
+        sources.retain(|node| *node != me && Some(*node) != from);
+        from.into_iter().for_each(|from| sources.push_front(from));
+        let acquire = Acquire {
+            claims: [(asker, claim)].into(),
+            sources,
+            state: State::Waiting,
+        };
+        self.blobs.insert(claim.blob, acquire);
+        self.waiting.push_back(claim.blob);
+        self.start(ctx);
+    }
+
+    /// Fetches what waits, as far as there is memory.
+    fn start(&mut self, ctx: &mut Ctx) {
+        while let Some(id) = self.waiting.front().copied() {
+            let len = self.blobs.get(&id).and_then(Acquire::len);
+            if !ctx.receive_pool.take(len.unwrap_or(0)) {
+                return;
+            }
+            self.waiting.pop_front();
+            if !self.fetch_next(ctx, id) {
+                let me = ctx.me();
+                ctx.answers
+                    .push_back((Waiter::Acquire(id), me, Answer::No(No::Unreachable)));
+            }
+        }
+    }
+
+    /// Asks the next source. False if there is none left.
+    fn fetch_next(&mut self, ctx: &mut Ctx, id: BlobId) -> bool {
+        let Some(acquire) = self.blobs.get_mut(&id) else {
+            return false;
+        };
+        while let Some(source) = acquire.sources.pop_front() {
+            if let Some(len) = acquire.len().filter(|_| ctx.is_reachable(&source)) {
+                acquire.state = State::Fetching(source);
+                ctx.fetch(source, id, len, Waiter::Acquire(id));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets one, with its memory given back.
+    fn end(&mut self, ctx: &mut Ctx, id: &BlobId) -> Vec<(Asker, Claim)> {
+        let Some(acquire) = self.blobs.remove(id) else {
+            return Vec::new();
+        };
+        ctx.receive_pool.give(acquire.len().unwrap_or(0));
+        acquire.claims
+    }
+}
+
+impl Acquire {
+    /// The length that the first claim gives: the id settles whether it is
+    /// right.
+    fn len(&self) -> Option<usize> {
+        self.claims.first().map(|(_, claim)| claim.len as usize)
+    }
+}
+
+impl Node {
+    pub(super) fn acquire_answer(&mut self, id: BlobId, from: NodeId, answer: Answer) {
+        let Some(acquire) = self.acquires.blobs.get_mut(&id) else {
+            return;
+        };
+        // This node itself says that there is no source left.
+        if acquire.state != State::Fetching(from) && from != self.ctx.config.node {
+            return;
+        }
+        match answer {
+            Answer::Blob { bytes, .. } => {
+                acquire.state = State::Checking(from);
+                self.ctx
+                    .job(Work::CheckBlob { id, bytes }, JobTask::Acquire(id));
+            }
+            _ => self.acquire_failed(id),
+        }
+    }
+
+    pub(super) fn acquire_checked(&mut self, id: BlobId, checked: Option<Bytes>) {
+        let Some(acquire) = self.acquires.blobs.get_mut(&id) else {
+            return;
+        };
+        let State::Checking(from) = acquire.state else {
+            return;
+        };
+        match (checked, acquire.claims.first()) {
+            (Some(bytes), Some((_, claim))) => {
+                acquire.state = State::Writing;
+                // The length that is kept is the blob's own.
+                let claim = Claim {
+                    len: bytes.len() as u32,
+                    ..*claim
+                };
+                self.ctx.holding = true;
+                self.ctx
+                    .submit(DiskKind::PutBlob { claim, bytes }, DiskTask::Acquired(id));
+            }
+            _ => {
+                self.ctx.lied(from);
+                self.acquire_failed(id);
+            }
+        }
+    }
+
+    /// One source failed: the next, or nobody.
+    fn acquire_failed(&mut self, id: BlobId) {
+        if !self.acquires.fetch_next(&mut self.ctx, id) {
+            for (asker, _) in self.acquires.end(&mut self.ctx, &id) {
+                self.acquire_ended(asker, Some(Refusal::Missing));
+            }
+            self.acquires.start(&mut self.ctx);
+        }
+    }
+
+    pub(super) fn acquired(&mut self, id: BlobId, result: Result<DiskData, DiskError>) {
+        let claims = self.acquires.end(&mut self.ctx, &id);
+        let refused = result.err().map(|error| refusal(&error));
+        for (at, (asker, claim)) in claims.into_iter().enumerate() {
+            match (asker, refused) {
+                // The first claim was written with the blob; the others follow.
+                (Asker::Peer(asker), None) if at > 0 => {
+                    self.ctx
+                        .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim));
+                }
+                (asker, refused) => self.acquire_ended(asker, refused),
+            }
+        }
+        self.acquires.start(&mut self.ctx);
+    }
+
+    fn acquire_ended(&mut self, asker: Asker, refused: Option<Refusal>) {
+        match asker {
+            Asker::Peer(asker) => self.claim_answered(asker, refused),
+            Asker::Debt(debt) => {
+                let answer =
+                    refused.map_or(Answer::Held, |refused| Answer::No(No::Refused(refused)));
+                let me = self.ctx.me();
+                self.ctx.answers.push_back((Waiter::Debt(debt), me, answer));
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! What every part of the node works with: the world as it knows it, and the
+//! queues to it. Parts never call each other; an answer for one of them waits
+//! in [`Ctx::answers`] until the node hands it over.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use chacha20::ChaCha20Rng;
+use rand_core::Rng;
+
+use super::book::Book;
+use super::events::Events;
+use super::queues::{Budget, DiskQueue, JobQueue};
+use super::reach::{Answer, DiskTask, JobTask, Waiter};
+use super::session::{Pending, Session};
+use crate::config::Config;
+use crate::disk::{Debt, DiskKind, RecordKey};
+use crate::id::{BlobId, ConnId, Mint, NodeId, OpId};
+use crate::job::Work;
+use crate::members::Members;
+use crate::output::Wake;
+use crate::placement::{Placement, Slot};
+use crate::time::{Instant, UnixMillis};
+use crate::timers::Timers;
+use crate::version::Version;
+use crate::wire::frame::Flags;
+use crate::wire::message::kind;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Admission(ConnId),
+    Alive(ConnId),
+    Request(ConnId, u32),
+    /// The rest of an operation's answers.
+    Answer(OpId),
+    /// Another try at what failed.
+    Retry(OpId),
+    /// An operation's lack of progress.
+    Progress(OpId),
+    Dial,
+    Debts,
+}
+
+impl Timer {
+    pub(super) const fn wake(self) -> Wake {
+        match self {
+            Self::Admission(_) => Wake::Admission,
+            Self::Alive(_) => Wake::KeepAlive,
+            Self::Request(..) => Wake::Request,
+            Self::Answer(_) => Wake::Answer,
+            Self::Retry(_) | Self::Progress(_) | Self::Debts => Wake::Operation,
+            Self::Dial => Wake::Dial,
+        }
+    }
+}
+
+/// A blob that a put holds in memory, for its replicas to fetch.
+#[derive(Debug)]
+struct Hot {
+    bytes: Bytes,
+    holders: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Ctx {
+    pub(super) config: Config,
+    pub(super) now: Instant,
+    pub(super) wall: UnixMillis,
+    pub(super) rng: ChaCha20Rng,
+    pub(super) mint: Mint,
+    pub(super) ready: bool,
+    /// Records or blobs are held here.
+    pub(super) holding: bool,
+    /// How versions name this start of this node.
+    pub(super) writer: [u8; 8],
+    /// The greatest version that this node has given.
+    last_version: Version,
+    pub(super) members: Members,
+    placement: Placement,
+    pub(super) sessions: BTreeMap<ConnId, Session>,
+    /// Connections named by [`crate::Node::accept`] and not opened yet.
+    pub(super) accepted: BTreeSet<ConnId>,
+    /// Connections that the driver is dialling.
+    pub(super) dialling: BTreeSet<ConnId>,
+    /// Peers whose member map has come, and whether they hold anything.
+    pub(super) heard: BTreeMap<NodeId, bool>,
+    /// The one session by which each peer is reached.
+    pub(super) peers: BTreeMap<NodeId, ConnId>,
+    pub(super) book: Book,
+    pub(super) dirty: BTreeSet<ConnId>,
+    pub(super) timers: Timers<Timer>,
+    pub(super) disk: DiskQueue<DiskTask>,
+    pub(super) jobs: JobQueue<JobTask>,
+    pub(super) events: Events,
+    pub(super) answers: VecDeque<(Waiter, NodeId, Answer)>,
+    /// Peers that can be reached again since their operations were last told.
+    pub(super) ups: Vec<NodeId>,
+    hot: BTreeMap<BlobId, Hot>,
+    /// Copies owed, each with the operation that will settle when it is paid.
+    pub(super) debts: BTreeMap<Debt, Option<OpId>>,
+    /// How many copies each operation owes.
+    pub(super) settling: BTreeMap<OpId, u32>,
+    /// Those of them that have nothing else left to do.
+    pub(super) settling_alone: BTreeSet<OpId>,
+    /// Puts that wait for room.
+    put_waiting: BTreeSet<OpId>,
+    /// Gets that wait for room.
+    pub(super) get_waiting: BTreeSet<OpId>,
+    /// There is room for one of them.
+    pub(super) get_room: bool,
+    put_pool: Budget,
+    pub(super) get_pool: Budget,
+    pub(super) receive_pool: Budget,
+    pub(super) serve_pool: Budget,
+}
+
+/// Slots whose order is kept in memory.
+const PLACEMENT_CACHE: usize = 4096;
+
+impl Ctx {
+    pub(super) fn new(config: Config, rng: ChaCha20Rng, now: Instant) -> Self {
+        let share = Budget::new(config.limits.share());
+        let replicas = config.replicas;
+        let book = Book::new(&config.bootstrap, config.limits.addresses as usize);
+        let disk = DiskQueue::new(config.limits.disk_operations as usize);
+        Self {
+            config,
+            now,
+            wall: UnixMillis(0),
+            rng,
+            mint: Mint::new(),
+            ready: false,
+            holding: false,
+            writer: [0; 8],
+            last_version: Version::ZERO,
+            members: Members::new(),
+            placement: Placement::new(&[], usize::from(replicas), PLACEMENT_CACHE),
+            sessions: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            dialling: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            book,
+            dirty: BTreeSet::new(),
+            timers: Timers::new(),
+            disk,
+            jobs: JobQueue::new(),
+            events: Events::new(),
+            answers: VecDeque::new(),
+            ups: Vec::new(),
+            hot: BTreeMap::new(),
+            debts: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            settling_alone: BTreeSet::new(),
+            put_waiting: BTreeSet::new(),
+            get_waiting: BTreeSet::new(),
+            get_room: false,
+            put_pool: share,
+            get_pool: share,
+            receive_pool: share,
+            serve_pool: share,
+        }
+    }
+
+    pub(super) fn me(&self) -> NodeId {
+        self.config.node
+    }
+
+    pub(super) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(super) fn submit(&mut self, kind: DiskKind, task: DiskTask) {
+        self.disk.submit(kind, task);
+    }
+
+    pub(super) fn job(&mut self, work: Work, task: JobTask) {
+        self.jobs.submit(&mut self.mint, work, task);
+    }
+
+    pub(super) fn arm(&mut self, timer: Timer, after: core::time::Duration) {
+        self.timers.set(timer, self.now.saturating_add(after));
+    }
+
+    /// The map has changed: placement follows.
+    pub(super) fn replace_placement(&mut self) {
+        let replicas = usize::from(self.config.replicas);
+        self.placement = Placement::new(&self.members.candidates(), replicas, PLACEMENT_CACHE);
+    }
+
+    /// The replicas of a blob: R of them, or fewer where there are fewer
+    /// members.
+    pub(super) fn blob_replicas(&mut self, id: &BlobId) -> Vec<NodeId> {
+        self.placement.replicas(Slot::of_blob(id)).to_vec()
+    }
+
+    /// Every member in the order in which a blob is looked for, itself first
+    /// if it is one.
+    pub(super) fn blob_sources(&mut self, id: &BlobId) -> VecDeque<NodeId> {
+        let mut sources: VecDeque<NodeId> = self.placement.order(Slot::of_blob(id)).nodes.into();
+        if let Some(at) = sources.iter().position(|node| *node == self.config.node) {
+            sources.remove(at);
+            sources.push_front(self.config.node);
+        }
+        sources
+    }
+
+    /// The replicas of a name's records.
+    pub(super) fn record_replicas(&mut self, key: &RecordKey) -> Vec<NodeId> {
+        self.placement
+            .replicas(Slot::of_record(&key.namespace, &key.tag))
+            .to_vec()
+    }
+
+    /// Whether there are members enough for R copies: before that, nothing is
+    /// written.
+    pub(super) fn is_founded(&self) -> bool {
+        self.placement.replica_count() >= usize::from(self.config.replicas)
+    }
+
+    /// The version for a record that is to follow `seen`. No two of this node
+    /// are equal, whatever names they are for.
+    pub(super) fn next_version(&mut self, seen: Version) -> Option<Version> {
+        let version = Version::next(self.wall, seen.max(self.last_version), self.writer)?;
+        self.last_version = version;
+        Some(version)
+    }
+
+    /// Keeps a blob in memory for those who fetch it, until as many
+    /// [`Ctx::cool`] have come.
+    pub(super) fn heat(&mut self, id: BlobId, bytes: &Bytes) {
+        self.hot
+            .entry(id)
+            .or_insert_with(|| Hot {
+                bytes: bytes.clone(),
+                holders: 0,
+            })
+            .holders += 1;
+    }
+
+    pub(super) fn cool(&mut self, id: &BlobId) {
+        if let Some(hot) = self.hot.get_mut(id) {
+            hot.holders -= 1;
+            if hot.holders == 0 {
+                self.hot.remove(id);
+            }
+        }
+    }
+
+    pub(super) fn hot(&self, id: &BlobId) -> Option<Bytes> {
+        self.hot.get(id).map(|hot| hot.bytes.clone())
+    }
+
+    /// The session by which `peer` is reached.
+    pub(super) fn session(&mut self, peer: &NodeId) -> Option<&mut Session> {
+        let conn = self.peers.get(peer)?;
+        self.sessions.get_mut(conn)
+    }
+
+    /// Takes room for one more chunk of a put's that has `held` already. Each
+    /// operation is sure of one; what is beyond comes from a common pool, and
+    /// where that is used up the put is told when to try again.
+    pub(super) fn take_put_room(&mut self, op: OpId, held: &mut usize) -> bool {
+        let room = *held == 0 || self.put_pool.take(self.config.chunk_bytes as usize);
+        if room {
+            *held += 1;
+        } else {
+            self.put_waiting.insert(op);
+        }
+        room
+    }
+
+    pub(super) fn give_put_room(&mut self, op: OpId, held: &mut usize) {
+        *held -= 1;
+        if *held > 0 {
+            self.put_pool.give(self.config.chunk_bytes as usize);
+            for op in core::mem::take(&mut self.put_waiting) {
+                self.events.writable(op);
+            }
+        } else if self.put_waiting.remove(&op) {
+            self.events.writable(op);
+        }
+    }
+
+    /// An operation is over: it waits for nothing.
+    pub(super) fn forget_op(&mut self, op: OpId) {
+        self.put_waiting.remove(&op);
+        self.get_waiting.remove(&op);
+        for timer in [Timer::Answer(op), Timer::Retry(op), Timer::Progress(op)] {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// Peers need not send what `op` has asked them for.
+    pub(super) fn call_off(&mut self, op: OpId) {
+        let mut called_off = Vec::new();
+        for session in self.sessions.values_mut() {
+            for (request, pending) in &mut session.pending {
+                let fetch = matches!(pending, Pending::Fetch { waiter: Waiter::Op(of, _), .. } if *of == op);
+                if fetch {
+                    *pending = Pending::Abandoned;
+                    called_off.push((session.conn, *request));
+                }
+            }
+        }
+        for (conn, request) in called_off {
+            self.timers.cancel(Timer::Request(conn, request));
+            if let Some(session) = self.sessions.get_mut(&conn) {
+                session.control(kind::CANCEL, Flags::NONE, request, &[]);
+                self.dirty.insert(conn);
+            }
+        }
+    }
+
+    /// Bytes of files in memory that a budget counts.
+    pub(super) fn memory(&self) -> usize {
+        [
+            self.put_pool,
+            self.get_pool,
+            self.receive_pool,
+            self.serve_pool,
+        ]
+        .iter()
+        .map(Budget::used)
+        .sum()
+    }
+
+    /// Whether asking `node` can lead to an answer now.
+    pub(super) fn is_reachable(&self, node: &NodeId) -> bool {
+        *node == self.config.node || self.peers.contains_key(node)
+    }
+}

@@ -1,0 +1,209 @@
+//! Debts: copies that a member still has to get. They are written down when
+//! the put that made them goes on without that copy, and paid when the member
+//! can be reached.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::Node;
+use super::acquire::Asker;
+use super::ctx::{Ctx, Timer};
+use super::reach::{Answer, DiskTask, Step, Waiter};
+use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Owed, Part, StoredRecord};
+use crate::id::{BlobId, NameTag, NamespaceId, NodeId, OpId, PutId};
+use crate::output::Event;
+
+/// Debts to one member that are paid at the same time.
+const AT_ONCE: usize = 32;
+
+/// Debts that are being paid.
+#[derive(Debug, Default)]
+pub(super) struct Payments(BTreeSet<Debt>);
+
+impl Ctx {
+    /// Writes debts of `op` down; it hears of it as [`Step::Debts`].
+    pub(super) fn owe(&mut self, op: OpId, debts: Vec<Debt>) {
+        for debt in &debts {
+            // A debt of an earlier put that settles with this one's.
+            if let Some(Some(other)) = self.debts.insert(*debt, Some(op))
+                && other != op
+            {
+                self.paid_for(other);
+            }
+            *self.settling.entry(op).or_insert(0) += 1;
+        }
+        self.submit(
+            DiskKind::PutDebts(debts),
+            DiskTask::Reach(Waiter::Op(op, Step::Debts)),
+        );
+        self.arm(Timer::Debts, self.config.timing.request);
+    }
+
+    /// One copy that `op` owed is there, or no longer its own to settle.
+    fn paid_for(&mut self, op: OpId) {
+        let Some(owed) = self.settling.get_mut(&op) else {
+            return;
+        };
+        *owed -= 1;
+        if *owed == 0 && self.settling_alone.remove(&op) {
+            self.settling.remove(&op);
+            self.events.push(Event::Settled { op });
+        }
+    }
+}
+
+impl Node {
+    /// Pays what is owed to `target`, as much as may be paid at once.
+    pub(super) fn pay(&mut self, target: NodeId) {
+        if !self.ctx.is_reachable(&target) {
+            return;
+        }
+        let least = Debt {
+            target,
+            owed: LEAST,
+        };
+        let range = self.ctx.debts.range(least..).map(|(debt, _)| *debt);
+        let paying = self
+            .payments
+            .0
+            .range(least..)
+            .take_while(|debt| debt.target == target)
+            .count();
+        let next: Vec<Debt> = range
+            .take_while(|debt| debt.target == target)
+            .filter(|debt| !self.payments.0.contains(debt))
+            .take(AT_ONCE.saturating_sub(paying))
+            .collect();
+        for debt in next {
+            self.payments.0.insert(debt);
+            match debt.owed {
+                Owed::Blob(claim) if target == self.ctx.me() => {
+                    self.ctx
+                        .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
+                }
+                Owed::Blob(claim) => self.ctx.claim(target, &claim, None, Waiter::Debt(debt)),
+                Owed::Record { key, .. } => {
+                    self.ctx.submit(
+                        DiskKind::GetRecord {
+                            key,
+                            part: Part::All,
+                        },
+                        DiskTask::DebtRecord(debt),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Every member that is owed something and can be reached.
+    pub(super) fn pay_all(&mut self) {
+        let mut next = self.ctx.debts.keys().next().map(|debt| debt.target);
+        while let Some(target) = next {
+            self.pay(target);
+            let after = Debt {
+                target,
+                owed: GREATEST,
+            };
+            next = self
+                .ctx
+                .debts
+                .range(after..)
+                .map(|(debt, _)| debt.target)
+                .find(|of| *of != target);
+        }
+        if !self.ctx.debts.is_empty() {
+            self.ctx.arm(Timer::Debts, self.ctx.config.timing.request);
+        }
+    }
+
+    /// Whether this node itself holds a blob that it owes itself.
+    pub(super) fn debt_claimed(
+        &mut self,
+        debt: Debt,
+        claim: Claim,
+        result: Result<DiskData, DiskError>,
+    ) {
+        match result {
+            Ok(DiskData::Claimed { held: false }) => {
+                self.acquires.want(&mut self.ctx, Asker::Debt(debt), claim)
+            }
+            result => self.ctx.local_answer(Waiter::Debt(debt), result),
+        }
+    }
+
+    /// The record that a member missed was looked for here.
+    pub(super) fn debt_record(&mut self, debt: Debt, result: Result<DiskData, DiskError>) {
+        match result {
+            Ok(DiskData::Record(Some(record))) if debt.target != self.ctx.me() => {
+                self.hand_on(debt, &record)
+            }
+            _ => self.ask_around(debt),
+        }
+    }
+
+    /// Looks for the record at a replica that is not the one that lacks it.
+    fn ask_around(&mut self, debt: Debt) {
+        let Owed::Record { key, .. } = debt.owed else {
+            return;
+        };
+        let me = self.ctx.me();
+        let replicas = self.ctx.record_replicas(&key);
+        let other =
+            |node: &&NodeId| **node != me && **node != debt.target && self.ctx.is_reachable(node);
+        match replicas.iter().find(other) {
+            Some(node) => self.ctx.lookup(*node, key, Part::All, Waiter::Debt(debt)),
+            None => {
+                self.payments.0.remove(&debt);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, debt: Debt, record: &StoredRecord) {
+        let Owed::Record { version, .. } = debt.owed else {
+            return;
+        };
+        if record.version >= version {
+            self.ctx.keep(debt.target, record, true, Waiter::Debt(debt));
+        } else {
+            self.payments.0.remove(&debt);
+        }
+    }
+
+    pub(super) fn debt_answer(&mut self, debt: Debt, answer: Answer) {
+        match answer {
+            Answer::Record(Some(record)) => self.hand_on(debt, &record),
+            Answer::Held => {
+                self.payments.0.remove(&debt);
+                if let Some(op) = self.ctx.debts.remove(&debt) {
+                    self.ctx
+                        .submit(DiskKind::ClearDebts([debt].into()), DiskTask::DebtsCleared);
+                    op.into_iter().for_each(|op| self.ctx.paid_for(op));
+                }
+                self.pay(debt.target);
+            }
+            // The next round tries again.
+            _ => {
+                self.payments.0.remove(&debt);
+            }
+        }
+    }
+}
+
+/// Before every debt to one member.
+const LEAST: Owed = Owed::Blob(Claim {
+    blob: BlobId([0; 32]),
+    len: 0,
+    namespace: NamespaceId([0; 32]),
+    tag: NameTag([0; 32]),
+    put: PutId([0; 16]),
+});
+
+/// After every debt to one member.
+const GREATEST: Owed = Owed::Record {
+    key: crate::disk::RecordKey {
+        namespace: NamespaceId([0xff; 32]),
+        tag: NameTag([0xff; 32]),
+    },
+    version: crate::version::Version::MAX,
+    put: PutId([0xff; 16]),
+};

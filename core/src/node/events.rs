@@ -1,0 +1,71 @@
+//! Events on their way to the driver. What can be said once is said once: an
+//! operation is readable, writable or so far along, however often it became
+//! so; nothing of it follows its end but that it settled.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::error::OpError;
+use crate::id::OpId;
+use crate::output::{Event, Outcome};
+
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    queue: VecDeque<Event>,
+    readable: BTreeSet<OpId>,
+    writable: BTreeSet<OpId>,
+    progress: BTreeMap<OpId, u64>,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn readable(&mut self, op: OpId) {
+        self.readable.insert(op);
+    }
+
+    pub(super) fn writable(&mut self, op: OpId) {
+        self.writable.insert(op);
+    }
+
+    pub(super) fn progress(&mut self, op: OpId, bytes: u64) {
+        self.progress.insert(op, bytes);
+    }
+
+    pub(super) fn finished(&mut self, op: OpId, result: Result<Outcome, OpError>) {
+        self.readable.remove(&op);
+        self.writable.remove(&op);
+        // The last word on progress comes before the end.
+        if let Some(bytes) = self.progress.remove(&op) {
+            self.push(Event::Progress { op, bytes });
+        }
+        self.push(Event::Finished { op, result });
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Event> {
+        // What others wait for goes first; progress only informs.
+        self.queue
+            .pop_front()
+            .or_else(|| self.readable.pop_first().map(|op| Event::Readable { op }))
+            .or_else(|| self.writable.pop_first().map(|op| Event::Writable { op }))
+            .or_else(|| {
+                self.progress
+                    .pop_first()
+                    .map(|(op, bytes)| Event::Progress { op, bytes })
+            })
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.len() > 0
+    }
+
+    /// Events that are not drained yet.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.readable.len() + self.writable.len() + self.progress.len()
+    }
+}

@@ -1,0 +1,215 @@
+//! Asking a name's replicas for what they hold: the first step of every
+//! operation.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::ctx::{Ctx, Timer};
+use super::reach::{Answer, No, Step, Waiter};
+use crate::disk::{Part, RecordKey, StoredRecord};
+use crate::id::{NodeId, OpId};
+use crate::version::Version;
+
+/// What orders records of one name.
+pub(super) type Rank = (Version, [u8; 32]);
+
+/// What is enough of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// A read quorum that agrees on a record, or else everyone's word.
+    Agreed,
+    /// A read quorum, whatever it says: enough to go above all that is
+    /// finished.
+    Quorum,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Waiting,
+    Told(Option<Box<StoredRecord>>),
+    Failed,
+    /// What it told does not bear its signature.
+    Lied,
+}
+
+#[derive(Debug)]
+pub(super) struct Lookup {
+    op: OpId,
+    key: RecordKey,
+    until: Until,
+    needed: usize,
+    replicas: BTreeMap<NodeId, Asked>,
+    /// The deadline for missing answers has passed.
+    late: bool,
+}
+
+impl Lookup {
+    pub(super) fn new(ctx: &Ctx, op: OpId, key: RecordKey, until: Until) -> Self {
+        let needed = ctx.config.read_quorum();
+        Self {
+            op,
+            key,
+            until,
+            needed,
+            replicas: BTreeMap::new(),
+            late: false,
+        }
+    }
+
+    /// Asks every replica that has not been asked, once the members are
+    /// known. A reader asks the nearest for the whole record at once.
+    pub(super) fn start(&mut self, ctx: &mut Ctx) {
+        if !ctx.is_founded() || !self.replicas.is_empty() {
+            return;
+        }
+        let mut replicas = ctx.record_replicas(&self.key);
+        let me = ctx.me();
+        replicas.sort_by_key(|node| (*node != me, !ctx.is_reachable(node)));
+        for (at, node) in replicas.into_iter().enumerate() {
+            let whole = at == 0 && self.until == Until::Agreed;
+            self.ask(ctx, node, if whole { Part::All } else { Part::Head });
+        }
+        ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
+    }
+
+    fn ask(&mut self, ctx: &mut Ctx, node: NodeId, part: Part) {
+        self.replicas.insert(node, Asked::Waiting);
+        ctx.lookup(node, self.key, part, Waiter::Op(self.op, Step::Lookup));
+    }
+
+    pub(super) fn answer(&mut self, from: NodeId, answer: Answer) {
+        let Some(asked @ Asked::Waiting) = self.replicas.get_mut(&from) else {
+            return;
+        };
+        *asked = match answer {
+            Answer::Record(record)
+                if record.as_ref().is_none_or(|record| record.key == self.key) =>
+            {
+                Asked::Told(record)
+            }
+            Answer::Record(_) => Asked::Lied,
+            _ => Asked::Failed,
+        };
+    }
+
+    /// Asks `peer` again, which can be reached again.
+    pub(super) fn up(&mut self, ctx: &mut Ctx, peer: NodeId) {
+        if matches!(self.replicas.get(&peer), Some(Asked::Failed)) {
+            self.ask(ctx, peer, Part::Head);
+        }
+    }
+
+    /// Asks all those again that failed.
+    pub(super) fn retry(&mut self, ctx: &mut Ctx) {
+        let failed = self
+            .replicas
+            .iter()
+            .filter(|(_, asked)| matches!(asked, Asked::Failed));
+        let failed: Vec<NodeId> = failed.map(|(node, _)| *node).collect();
+        failed
+            .into_iter()
+            .for_each(|node| self.ask(ctx, node, Part::Head));
+    }
+
+    /// No more answers are waited for.
+    pub(super) fn set_late(&mut self) {
+        self.late = true;
+    }
+
+    pub(super) fn needed(&self) -> usize {
+        self.needed
+    }
+
+    /// How many replicas have told what they hold.
+    pub(super) fn answered(&self) -> usize {
+        self.told().count()
+    }
+
+    /// Whether there are answers enough, or will be no more.
+    pub(super) fn is_done(&self) -> bool {
+        if self.late {
+            return true;
+        }
+        let enough = self.answered() >= self.needed;
+        let waiting = self
+            .replicas
+            .values()
+            .any(|asked| matches!(asked, Asked::Waiting));
+        match self.until {
+            Until::Quorum => enough,
+            Until::Agreed => enough && (!waiting || self.agreed()),
+        }
+    }
+
+    /// Whether a read quorum holds the same newest record. That nobody holds
+    /// any is only believed of all.
+    fn agreed(&self) -> bool {
+        let Some(newest) = self.newest().map(rank) else {
+            return false;
+        };
+        self.holders(newest).count() >= self.needed
+    }
+
+    fn told(&self) -> impl Iterator<Item = (NodeId, Option<&StoredRecord>)> {
+        self.replicas
+            .iter()
+            .filter_map(|(node, asked)| match asked {
+                Asked::Told(record) => Some((*node, record.as_deref())),
+                _ => None,
+            })
+    }
+
+    /// The newest record that anyone holds; whole, if it came whole.
+    pub(super) fn newest(&self) -> Option<&StoredRecord> {
+        self.told()
+            .filter_map(|(_, record)| record)
+            .max_by_key(|record| (rank(record), is_whole(record)))
+    }
+
+    /// Who holds the record of this rank.
+    pub(super) fn holders(&self, of: Rank) -> impl Iterator<Item = NodeId> {
+        self.told()
+            .filter(move |(_, record)| record.is_some_and(|record| rank(record) == of))
+            .map(|(node, _)| node)
+    }
+
+    /// Who answered, and holds an older one or none.
+    pub(super) fn stale(&self, newest: Rank) -> Vec<NodeId> {
+        let older =
+            |record: Option<&StoredRecord>| record.is_none_or(|record| rank(record) < newest);
+        self.told()
+            .filter(|(_, record)| older(*record))
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    /// The record of this rank is not what its signature says: those who told
+    /// it count no more.
+    pub(super) fn reject(&mut self, ctx: &mut Ctx, of: Rank) {
+        let liars: Vec<NodeId> = self.holders(of).collect();
+        for node in liars {
+            self.replicas.insert(node, Asked::Lied);
+            ctx.lied(node);
+        }
+    }
+}
+
+pub(super) fn rank(record: &StoredRecord) -> Rank {
+    (record.version, record.head_hash)
+}
+
+/// Whether meta and content came with the head.
+pub(super) fn is_whole(record: &StoredRecord) -> bool {
+    // A sealed meta is never empty; nobody asks for it without the content.
+    !record.meta.is_empty()
+}
+
+/// Whether another try may lead to another answer soon.
+pub(super) fn is_passing(no: &No) -> bool {
+    use crate::wire::message::Refusal;
+    matches!(
+        no,
+        No::Unreachable | No::Silent | No::Refused(Refusal::Busy | Refusal::Cancelled)
+    )
+}

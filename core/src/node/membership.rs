@@ -1,0 +1,110 @@
+//! The member map's life: kept, merged, told, and how a cluster begins.
+//!
+//! A storing member starts as joining. It makes itself active once, when it
+//! has met R - 1 other storing members and neither it nor any of them holds
+//! anything: then there is nothing to hand over. Where something is held, a
+//! newcomer stays joining until it has taken its slots over.
+
+use super::Node;
+use super::ctx::Ctx;
+use super::peers::tell_members;
+use super::reach::DiskTask;
+use crate::disk::DiskKind;
+use crate::error::PeerFault;
+use crate::id::ConnId;
+use crate::members::{Member, Members, State};
+use crate::output::Event;
+use crate::wire::message::{self, MembersUpdate};
+
+impl Node {
+    /// Takes the kept map up, with this node's own entry as it is configured.
+    pub(super) fn load_members(&mut self, kept: Option<&[u8]>) {
+        let ctx = &mut self.ctx;
+        // A kept map that cannot be read is like none: peers will tell it.
+        ctx.members = kept.and_then(Members::decode).unwrap_or_default();
+        let (me, weight, zone) = (ctx.me(), ctx.config.weight, ctx.config.zone);
+        let own = match ctx.members.get(&me) {
+            Some(own) if own.weight == weight && own.zone == zone => return self.members_changed(),
+            Some(own) => Member {
+                counter: own.counter + 1,
+                weight,
+                zone,
+                ..*own
+            },
+            None => Member {
+                counter: 1,
+                state: State::Joining,
+                weight,
+                zone,
+            },
+        };
+        self.set_own(own);
+    }
+
+    fn set_own(&mut self, own: Member) {
+        let (me, max) = (self.ctx.me(), usize::MAX);
+        self.ctx.members.merge(me, own, max);
+        self.members_changed();
+    }
+
+    /// Placement, peers, disk and embedder follow the map.
+    fn members_changed(&mut self) {
+        let ctx = &mut self.ctx;
+        ctx.replace_placement();
+        ctx.submit(
+            DiskKind::PutMembers(ctx.members.encode()),
+            DiskTask::Members,
+        );
+        tell_members(ctx);
+        ctx.events.push(Event::Members);
+        ctx.arm_dial();
+        self.consider_founding();
+        self.members_news = true;
+    }
+
+    pub(super) fn on_members(&mut self, conn: ConnId, body: &[u8]) -> Result<(), PeerFault> {
+        let update: MembersUpdate = message::decode(body).map_err(|_| PeerFault::BadMessage)?;
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get(&conn) else {
+            return Ok(());
+        };
+        ctx.heard.insert(session.peer, update.holding);
+        let max = ctx.config.limits.members as usize;
+        let mut changed = false;
+        for entry in update.entries {
+            changed |= ctx.members.merge(entry.node, entry.member, max);
+        }
+        if changed {
+            self.members_changed();
+        } else {
+            self.consider_founding();
+        }
+        Ok(())
+    }
+
+    /// Makes this node active if the cluster begins now.
+    pub(super) fn consider_founding(&mut self) {
+        let ctx = &self.ctx;
+        let Some(own) = ctx.members.get(&ctx.me()) else {
+            return;
+        };
+        if ctx.ready && own.state == State::Joining && own.weight > 0 && can_found(ctx) {
+            let own = Member {
+                counter: own.counter + 1,
+                state: State::Active,
+                ..*own
+            };
+            self.set_own(own);
+        }
+    }
+}
+
+fn can_found(ctx: &Ctx) -> bool {
+    let met = ctx.heard.keys().filter(|node| {
+        ctx.members
+            .get(node)
+            .is_some_and(|member| member.is_storing() && member.state != State::Leaving)
+    });
+    let nothing_held = !ctx.holding && ctx.heard.values().all(|holding| !holding);
+    nothing_held && met.count() + 1 >= usize::from(ctx.config.replicas)
+}

@@ -1,0 +1,531 @@
+//! Connections and sessions: dialling, admission, one session for each peer,
+//! signs of life, and the way from bytes to messages.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::ctx::{Ctx, Timer};
+use super::reach::{Answer, No, Waiter, stored};
+use super::session::{Pending, Session, Stage};
+use crate::admission::{Admission, Admitted};
+use crate::error::PeerFault;
+use crate::id::{ConnId, NodeId};
+use crate::input::{CloseReason, PeerAddr, Role};
+use crate::output::Event;
+use crate::seal::BLOB_MAX;
+use crate::wire::frame::{Flags, Frame};
+use crate::wire::message::{self, Claimed, Found, PeersUpdate, Refused, kind};
+
+impl Ctx {
+    /// Dials every address that is due and whose node has no session.
+    pub(super) fn dial_due(&mut self) {
+        while self.connections() < self.config.limits.connections as usize {
+            let Some(addr) = self.book.due(self.now, |node| self.wants(node)) else {
+                break;
+            };
+            let conn = ConnId::from_mint(&mut self.mint);
+            let expect = self.book.dial(&addr, conn);
+            self.dialling.insert(conn);
+            self.events.push(Event::Dial { conn, addr, expect });
+        }
+        self.arm_dial();
+    }
+
+    /// Sets the deadline for the next dial.
+    pub(super) fn arm_dial(&mut self) {
+        match self.book.next(|node| self.wants(node)) {
+            Some(at) if self.connections() < self.config.limits.connections as usize => {
+                self.timers.set(Timer::Dial, at);
+            }
+            _ => {
+                self.timers.cancel(Timer::Dial);
+            }
+        }
+    }
+
+    fn wants(&self, node: Option<NodeId>) -> bool {
+        // Clients are not sought out: they come when they need something.
+        let client = |node: &NodeId| {
+            self.members
+                .get(node)
+                .is_some_and(|member| !member.is_storing())
+        };
+        node.is_none_or(|node| {
+            node != self.config.node && !self.peers.contains_key(&node) && !client(&node)
+        })
+    }
+
+    /// Connections that stand, are being made, or were accepted and not
+    /// opened yet.
+    pub(super) fn connections(&self) -> usize {
+        self.sessions.len() + self.dialling.len() + self.accepted.len()
+    }
+
+    /// Ends a session. What it owes and is owed is settled at once; the
+    /// driver sends what is queued, closes, and reports that it is closed.
+    pub(super) fn close(&mut self, conn: ConnId, fault: Option<PeerFault>) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        if matches!(session.stage, Stage::Closing) {
+            return;
+        }
+        let was_admitted = session.is_admitted();
+        session.stage = Stage::Closing;
+        let (peer, pending) = (session.peer, session.take_pending());
+        self.events.push(Event::Close { conn });
+        if was_admitted {
+            self.part(conn, peer, fault);
+        } else {
+            self.events.push(Event::Refused {
+                conn,
+                peer: Some(peer),
+                fault,
+                reason: None,
+            });
+        }
+        for pending in pending {
+            self.give_up(peer, pending, &No::Unreachable);
+        }
+        self.timers.cancel(Timer::Admission(conn));
+        self.timers.cancel(Timer::Alive(conn));
+    }
+
+    /// An admitted session no longer serves its peer.
+    fn part(&mut self, conn: ConnId, peer: NodeId, fault: Option<PeerFault>) {
+        self.heard.remove(&peer);
+        if self.peers.get(&peer) == Some(&conn) {
+            self.peers.remove(&peer);
+            self.events.push(Event::PeerDown { peer, fault });
+            self.book.lost(peer, self.now, &self.config.timing);
+        }
+    }
+
+    /// Whether the session by `new` replaces the one that stands.
+    ///
+    /// Both sides must decide alike. Of two that one side dialled the later is
+    /// better: the earlier is dead, or it would not have dialled again. Of two
+    /// dialled from both sides the one from the lesser node id stays.
+    fn replaces(&self, new: Role, old: Role, peer: NodeId) -> bool {
+        let dialled_by_lesser = (new == Role::Dialer) == (self.config.node < peer);
+        new == old || dialled_by_lesser
+    }
+}
+
+impl Node {
+    pub(super) fn on_opened(&mut self, conn: ConnId, role: Role, peer: NodeId) {
+        let ctx = &mut self.ctx;
+        let expected = ctx.accepted.remove(&conn) || ctx.dialling.remove(&conn);
+        if !expected || ctx.sessions.contains_key(&conn) {
+            return;
+        }
+        let addr = ctx.book.addr(conn).cloned();
+        let requests = ctx.config.limits.requests;
+        let admission = Admission::new(ctx.me(), role, peer, ctx.random(), requests);
+        ctx.sessions.insert(
+            conn,
+            Session::new(conn, role, peer, addr, admission, ctx.now),
+        );
+        ctx.dirty.insert(conn);
+        ctx.arm(Timer::Admission(conn), ctx.config.timing.admission);
+        if peer == ctx.me() {
+            ctx.book.myself(conn, peer);
+            ctx.close(conn, Some(PeerFault::Myself));
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, conn: ConnId, reason: Option<CloseReason>) {
+        let ctx = &mut self.ctx;
+        let waited = ctx.accepted.remove(&conn) || ctx.dialling.remove(&conn);
+        let random = u32::from_be_bytes(ctx.random());
+        let mut failed = true;
+        if waited {
+            let reason = reason.filter(|reason| *reason != CloseReason::Local);
+            if let Some(reason) = reason {
+                ctx.events.push(Event::Refused {
+                    conn,
+                    peer: None,
+                    fault: None,
+                    reason: Some(reason),
+                });
+            }
+        } else if let Some(mut session) = ctx.sessions.remove(&conn) {
+            let peer = session.peer;
+            match session.stage {
+                Stage::Admitted(_) => {
+                    failed = false;
+                    ctx.part(conn, peer, None);
+                }
+                Stage::Admitting(_) => ctx.events.push(Event::Refused {
+                    conn,
+                    peer: Some(peer),
+                    fault: None,
+                    reason,
+                }),
+                Stage::Closing => {}
+            }
+            for pending in session.take_pending() {
+                ctx.give_up(peer, pending, &No::Unreachable);
+            }
+            for request in &session.timed {
+                ctx.timers.cancel(Timer::Request(conn, *request));
+            }
+        }
+        ctx.timers.cancel(Timer::Admission(conn));
+        ctx.timers.cancel(Timer::Alive(conn));
+        ctx.dirty.remove(&conn);
+        ctx.book
+            .ended(conn, failed, ctx.now, random, &ctx.config.timing);
+        ctx.arm_dial();
+        self.serves.forget(ctx, conn);
+    }
+
+    pub(super) fn on_received(&mut self, conn: ConnId, mut data: Bytes) {
+        loop {
+            let Some(session) = self.ctx.sessions.get_mut(&conn) else {
+                return;
+            };
+            if matches!(session.stage, Stage::Closing) {
+                return;
+            }
+            session.heard = self.ctx.now;
+            let result = match session.decoder.decode(&mut data) {
+                Ok(None) => return,
+                Ok(Some(frame)) => self.on_frame(conn, frame),
+                Err(_) => Err(PeerFault::BadFrame),
+            };
+            if let Err(fault) = result {
+                self.ctx.close(conn, Some(fault));
+            }
+        }
+    }
+
+    fn on_frame(&mut self, conn: ConnId, frame: Frame) -> Result<(), PeerFault> {
+        let Some(session) = self.ctx.sessions.get_mut(&conn) else {
+            return Ok(());
+        };
+        match &mut session.stage {
+            Stage::Closing => Ok(()),
+            Stage::Admitting(_) => self.on_admission(conn, &frame),
+            Stage::Admitted(_) if frame.flags.contains(Flags::RESPONSE) => {
+                self.on_response(conn, frame)
+            }
+            Stage::Admitted(_) if frame.flags.contains(Flags::MORE) => Err(PeerFault::OutOfTurn),
+            Stage::Admitted(_) => match frame.kind {
+                kind::PING => {
+                    session.pong_due = true;
+                    self.ctx.dirty.insert(conn);
+                    Ok(())
+                }
+                kind::PONG => Ok(()),
+                kind::MEMBERS => self.on_members(conn, &frame.body),
+                kind::PEERS => self.on_peers(&frame.body),
+                kind::CANCEL => {
+                    self.on_cancel(conn, frame.request);
+                    Ok(())
+                }
+                _ => self.on_request(conn, &frame),
+            },
+        }
+    }
+
+    fn on_admission(&mut self, conn: ConnId, frame: &Frame) -> Result<(), PeerFault> {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return Ok(());
+        };
+        let Stage::Admitting(admission) = &mut session.stage else {
+            return Ok(());
+        };
+        //# ADMIT-1: Until both proofs are accepted only HELLO and PROOF are taken, each once,
+        //# without flags and with request 0.
+        if frame.flags != Flags::NONE || frame.request != 0 {
+            return Err(PeerFault::OutOfTurn);
+        }
+        match frame.kind {
+            kind::HELLO => {
+                let Some(key) = ctx.config.cluster_keys.first() else {
+                    return Err(PeerFault::WrongKey);
+                };
+                let proof = admission.take_hello(&frame.body, key)?;
+                session.control(kind::PROOF, Flags::NONE, 0, &proof);
+                ctx.dirty.insert(conn);
+                Ok(())
+            }
+            kind::PROOF => {
+                let admitted = admission.take_proof(&frame.body, &ctx.config.cluster_keys)?;
+                self.admit(conn, admitted);
+                Ok(())
+            }
+            _ => Err(PeerFault::OutOfTurn),
+        }
+    }
+
+    fn admit(&mut self, conn: ConnId, admitted: Admitted) {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return;
+        };
+        session.admit(admitted);
+        let (peer, role) = (session.peer, session.role);
+        ctx.timers.cancel(Timer::Admission(conn));
+        ctx.book.admitted(conn, peer);
+        ctx.dirty.insert(conn);
+        let old = ctx.peers.get(&peer).copied();
+        let old_role = old
+            .and_then(|old| ctx.sessions.get(&old))
+            .map(|old| old.role);
+        if old_role.is_some_and(|old_role| !ctx.replaces(role, old_role, peer)) {
+            return ctx.close(conn, None);
+        }
+        ctx.peers.insert(peer, conn);
+        ctx.arm(Timer::Alive(conn), ctx.config.timing.keep_alive);
+        if let Some(old) = old {
+            ctx.close(old, None);
+        } else {
+            ctx.events.push(Event::PeerUp { peer });
+        }
+        ctx.ups.push(peer);
+        ctx.arm_dial();
+    }
+
+    /// An answer to a request of this node's.
+    fn on_response(&mut self, conn: ConnId, frame: Frame) -> Result<(), PeerFault> {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return Ok(());
+        };
+        let peer = session.peer;
+        //# MSG-3: An answer to a request that is not outstanding is a fault.
+        let Some(pending) = session.pending.remove(&frame.request) else {
+            return Err(PeerFault::Unrequested);
+        };
+        let more = frame.flags.contains(Flags::MORE);
+        let was_lagging = core::mem::take(&mut session.lagging);
+        let kept = match answer(ctx, peer, pending, &frame) {
+            Ok(kept) => kept,
+            // The one who waits is told, then the session ends.
+            Err((pending, fault)) => {
+                ctx.give_up(peer, pending, &No::Unreachable);
+                return Err(fault);
+            }
+        };
+        if was_lagging {
+            ctx.ups.push(peer);
+        }
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return Ok(());
+        };
+        let timer = Timer::Request(conn, frame.request);
+        match kept {
+            Some(pending) if more => {
+                let abandoned = matches!(pending, Pending::Abandoned);
+                session.pending.insert(frame.request, pending);
+                if !abandoned {
+                    ctx.arm(timer, ctx.config.timing.request);
+                }
+                Ok(())
+            }
+            None if !more => {
+                session.timed.remove(&frame.request);
+                ctx.timers.cancel(timer);
+                // There is room for a request that waited.
+                ctx.dirty.insert(conn);
+                Ok(())
+            }
+            // An answer that ends too early or goes on too long.
+            Some(pending) => {
+                ctx.give_up(peer, pending, &No::Unreachable);
+                Err(PeerFault::BadMessage)
+            }
+            None => Err(PeerFault::Unrequested),
+        }
+    }
+
+    fn on_peers(&mut self, body: &[u8]) -> Result<(), PeerFault> {
+        let update = PeersUpdate::decode_checked(body).map_err(|_| PeerFault::BadMessage)?;
+        let ctx = &mut self.ctx;
+        let mut news = false;
+        for entry in update.peers {
+            let fits =
+                |addr: &alloc::string::String| !addr.is_empty() && addr.len() <= PeerAddr::MAX;
+            for addr in entry.addresses.into_iter().filter(fits) {
+                if entry.node != ctx.me() {
+                    news |= ctx.book.learn(entry.node, addr.into(), ctx.now);
+                }
+            }
+        }
+        if news {
+            let admitted = ctx
+                .sessions
+                .values_mut()
+                .filter(|session| session.is_admitted());
+            for session in admitted {
+                session.peers_due = true;
+                ctx.dirty.insert(session.conn);
+            }
+            ctx.arm_dial();
+        }
+        Ok(())
+    }
+
+    /// A session's deadline for a sign of life.
+    pub(super) fn on_alive(&mut self, conn: ConnId) {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return;
+        };
+        let (keep_alive, idle) = (ctx.config.timing.keep_alive, ctx.config.timing.idle);
+        if ctx.now >= session.heard.saturating_add(idle) {
+            return ctx.close(conn, Some(PeerFault::Silent));
+        }
+        if ctx.now >= session.heard.saturating_add(keep_alive) {
+            session.ping();
+            ctx.dirty.insert(conn);
+            let last = session.heard.saturating_add(idle);
+            ctx.timers.set(
+                Timer::Alive(conn),
+                last.min(ctx.now.saturating_add(keep_alive)),
+            );
+        } else {
+            ctx.timers
+                .set(Timer::Alive(conn), session.heard.saturating_add(keep_alive));
+        }
+    }
+
+    /// A request has seen no progress for too long.
+    pub(super) fn on_request_timeout(&mut self, conn: ConnId, request: u32) {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return;
+        };
+        session.timed.remove(&request);
+        let Some(pending) = session.pending.insert(request, Pending::Abandoned) else {
+            session.pending.remove(&request);
+            return;
+        };
+        session.lagging = true;
+        session.control(kind::CANCEL, Flags::NONE, request, &[]);
+        ctx.dirty.insert(conn);
+        let (peer, stuck) = (session.peer, session.is_stuck());
+        ctx.give_up(peer, pending, &No::Silent);
+        if stuck {
+            ctx.close(conn, Some(PeerFault::Silent));
+        }
+    }
+}
+
+/// Hands one frame of an answer to who waits. Gives back the request if there
+/// is to be more of the answer, or with the fault.
+#[expect(
+    clippy::result_large_err,
+    reason = "the request comes back as it was, on a path that ends the session"
+)]
+fn answer(
+    ctx: &mut Ctx,
+    peer: NodeId,
+    pending: Pending,
+    frame: &Frame,
+) -> Result<Option<Pending>, (Pending, PeerFault)> {
+    if frame.kind == kind::REFUSED {
+        let Ok(Refused { reason }) = message::decode(&frame.body) else {
+            return Err((pending, PeerFault::BadMessage));
+        };
+        ctx.give_up(peer, pending, &No::Refused(reason));
+        return Ok(None);
+    }
+    let mut tell = |waiter: Waiter, answer| ctx.answers.push_back((waiter, peer, answer));
+    match (pending, frame.kind) {
+        (Pending::Lookup { waiter }, kind::LOOKUP) => {
+            let found = message::decode::<Found>(&frame.body)
+                .ok()
+                .map(|found| found.record.map(stored));
+            match found {
+                Some(None) => tell(waiter, Answer::Record(None)),
+                Some(Some(Some(record))) => tell(waiter, Answer::Record(Some(record.into()))),
+                _ => return Err((Pending::Lookup { waiter }, PeerFault::BadMessage)),
+            }
+            Ok(None)
+        }
+        (Pending::Keep { waiter }, kind::KEEP) => {
+            tell(waiter, Answer::Held);
+            Ok(None)
+        }
+        (
+            Pending::Fetch {
+                waiter,
+                max,
+                mut data,
+            },
+            kind::DATA,
+        ) => {
+            //# MSG-6: Data beyond the length that was asked for is a fault.
+            if data.len() + frame.body.len() > max.min(BLOB_MAX) {
+                return Err((Pending::Fetch { waiter, max, data }, PeerFault::Unrequested));
+            }
+            if !frame.flags.contains(Flags::MORE) && data.is_empty() {
+                // A blob of one frame is not copied unless it pins more.
+                tell(
+                    waiter,
+                    Answer::Blob {
+                        bytes: frame.body.clone(),
+                        verified: false,
+                    },
+                );
+                return Ok(None);
+            }
+            if data.is_empty() {
+                data.reserve(max.min(BLOB_MAX));
+            }
+            data.extend_from_slice(&frame.body);
+            if frame.flags.contains(Flags::MORE) {
+                return Ok(Some(Pending::Fetch { waiter, max, data }));
+            }
+            tell(
+                waiter,
+                Answer::Blob {
+                    bytes: data.freeze(),
+                    verified: false,
+                },
+            );
+            Ok(None)
+        }
+        (Pending::Claim { mut waiters }, kind::CLAIM) => {
+            let Ok(Claimed { answers }) = message::decode(&frame.body) else {
+                return Err((Pending::Claim { waiters }, PeerFault::BadMessage));
+            };
+            for claimed in answers {
+                let waiter = waiters
+                    .get_mut(usize::from(claimed.index))
+                    .and_then(Option::take);
+                let Some(waiter) = waiter else {
+                    return Err((Pending::Claim { waiters }, PeerFault::Unrequested));
+                };
+                let held = claimed
+                    .refusal
+                    .map_or(Answer::Held, |refusal| Answer::No(No::Refused(refusal)));
+                tell(waiter, held);
+            }
+            let left = waiters.iter().any(Option::is_some);
+            Ok(left.then_some(Pending::Claim { waiters }))
+        }
+        (Pending::Abandoned, _) => {
+            let more = frame.flags.contains(Flags::MORE);
+            Ok(more.then_some(Pending::Abandoned))
+        }
+        (pending, _) => Err((pending, PeerFault::BadMessage)),
+    }
+}
+
+/// Every admitted session has something new to tell of the members.
+pub(super) fn tell_members(ctx: &mut Ctx) {
+    let conns: Vec<ConnId> = ctx.peers.values().copied().collect();
+    for conn in conns {
+        if let Some(session) = ctx.sessions.get_mut(&conn) {
+            session.members_due = true;
+            ctx.dirty.insert(conn);
+        }
+    }
+}

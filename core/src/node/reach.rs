@@ -1,0 +1,290 @@
+//! Reaching replicas: the same four questions to a peer, by a message, or to
+//! this node itself, by its disk. The answer comes by [`Ctx::answers`] to
+//! whoever asked, always, once.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use super::acquire::ClaimRef;
+use super::ctx::{Ctx, Timer};
+use super::session::Pending;
+use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Part, RecordKey, StoredRecord};
+use crate::id::{BlobId, ConnId, NodeId, OpId};
+use crate::output::Event;
+use crate::seal::Head;
+use crate::wire::message::{self, RecordParts, Refusal, kind};
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// An operation, at one of its steps.
+    Op(OpId, Step),
+    /// This node as a replica, which gets a blob for others.
+    Acquire(BlobId),
+    /// A debt that is being paid.
+    Debt(Debt),
+    /// The answer changes nothing.
+    Nobody,
+}
+
+/// Which step of an operation asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// What replicas hold of the name.
+    Lookup,
+    /// The whole of the record that was chosen.
+    Body,
+    /// One of a put's blobs, by its number in the put.
+    Blob(u64),
+    /// One of a get's blobs, by its number in the get.
+    Piece(u64),
+    /// The record that is being written.
+    Record,
+    /// Debts that are being written down.
+    Debts,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The newest record of the name there. Not verified.
+    Record(Option<Box<StoredRecord>>),
+    /// Blob or record are durable there.
+    Held,
+    /// The blob; `verified` if its hash has been checked on this node.
+    Blob { bytes: Bytes, verified: bool },
+    /// Nothing came of it.
+    No(No),
+}
+
+/// Why nothing came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum No {
+    /// There is no session with that peer, or it ended.
+    Unreachable,
+    /// The peer made no progress for too long.
+    Silent,
+    /// The peer said no.
+    Refused(Refusal),
+    /// This node's own disk failed.
+    Disk(DiskError),
+}
+
+/// What a disk operation was for.
+#[derive(Debug)]
+pub(super) enum DiskTask {
+    Load,
+    Reach(Waiter),
+    /// A peer's request, served from the disk.
+    Lookup {
+        conn: ConnId,
+        request: u32,
+    },
+    Keep {
+        conn: ConnId,
+        request: u32,
+    },
+    Serve {
+        conn: ConnId,
+        request: u32,
+    },
+    Claim(ClaimRef, Claim),
+    /// An acquired blob is being written.
+    Acquired(BlobId),
+    Members,
+    /// A blob that this node owes itself.
+    DebtClaim(Debt, Claim),
+    /// A record for a member that has missed it.
+    DebtRecord(Debt),
+    DebtsCleared,
+}
+
+/// What a job was for.
+#[derive(Debug)]
+pub(super) enum JobTask {
+    Op(OpId, Step),
+    /// A peer's record is checked before it is kept.
+    Keep {
+        conn: ConnId,
+        request: u32,
+        repair: bool,
+    },
+    /// A blob is checked before it is kept.
+    Acquire(BlobId),
+}
+
+impl Ctx {
+    /// Asks `node` for its newest record of a name. Answers `Record`.
+    pub(super) fn lookup(&mut self, node: NodeId, key: RecordKey, part: Part, waiter: Waiter) {
+        if node == self.me() {
+            return self.submit(DiskKind::GetRecord { key, part }, DiskTask::Reach(waiter));
+        }
+        let body = message::encode(&message::Lookup { key, part });
+        self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);
+    }
+
+    /// Has `node` keep a record. Answers `Held`.
+    pub(super) fn keep(
+        &mut self,
+        node: NodeId,
+        record: &StoredRecord,
+        repair: bool,
+        waiter: Waiter,
+    ) {
+        if node == self.me() {
+            self.holding = true;
+            return self.submit(DiskKind::PutRecord(record.clone()), DiskTask::Reach(waiter));
+        }
+        let body = message::encode(&message::Keep {
+            record: record.into(),
+            repair,
+        });
+        self.ask(node, kind::KEEP, body, Pending::Keep { waiter }, waiter);
+    }
+
+    /// Has `node` hold a blob, which it fetches from here or from others if it
+    /// has to; this node itself is handed the bytes. Answers `Held`.
+    pub(super) fn claim(
+        &mut self,
+        node: NodeId,
+        claim: &Claim,
+        bytes: Option<&Bytes>,
+        waiter: Waiter,
+    ) {
+        if node == self.me() {
+            let kind = match bytes {
+                Some(bytes) => DiskKind::PutBlob {
+                    claim: *claim,
+                    bytes: bytes.clone(),
+                },
+                None => DiskKind::Claim(*claim),
+            };
+            self.holding = true;
+            return self.submit(kind, DiskTask::Reach(waiter));
+        }
+        match self.session(&node) {
+            None => self
+                .answers
+                .push_back((waiter, node, Answer::No(No::Unreachable))),
+            Some(session) => {
+                session.claim(claim, waiter);
+                let conn = session.conn;
+                self.dirty.insert(conn);
+            }
+        }
+    }
+
+    /// Asks `node` for a blob of at most `max` bytes. Answers `Blob`.
+    pub(super) fn fetch(&mut self, node: NodeId, id: BlobId, max: usize, waiter: Waiter) {
+        if node == self.me() {
+            return self.submit(DiskKind::GetBlob(id), DiskTask::Reach(waiter));
+        }
+        let body = message::encode(&message::Fetch {
+            id,
+            max: u32::try_from(max).unwrap_or(u32::MAX),
+        });
+        let pending = Pending::Fetch {
+            waiter,
+            max,
+            data: BytesMut::new(),
+        };
+        self.ask(node, kind::FETCH, body, pending, waiter);
+    }
+
+    fn ask(&mut self, node: NodeId, kind: u8, body: Bytes, pending: Pending, waiter: Waiter) {
+        match self.session(&node) {
+            None => self
+                .answers
+                .push_back((waiter, node, Answer::No(No::Unreachable))),
+            Some(session) => {
+                session.request(kind, body, pending);
+                let conn = session.conn;
+                self.dirty.insert(conn);
+            }
+        }
+    }
+
+    /// Sends what a session has queued, and sets the deadlines of its requests.
+    pub(super) fn issue(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        let (members, holding, book, config) =
+            (&self.members, self.holding, &self.book, &self.config);
+        let requests = session.issue(
+            || {
+                let entries = members
+                    .iter()
+                    .map(|(node, member)| crate::members::MemberEntry { node, member })
+                    .collect();
+                message::encode(&message::MembersUpdate { entries, holding })
+            },
+            || book.update(config),
+        );
+        for request in requests {
+            self.arm(Timer::Request(conn, request), self.config.timing.request);
+        }
+    }
+
+    /// What this node's own disk answers to [`Ctx::lookup`] and the others.
+    pub(super) fn local_answer(&mut self, waiter: Waiter, result: Result<DiskData, DiskError>) {
+        let answer = match result {
+            Ok(DiskData::Record(record)) => Answer::Record(record.map(Box::new)),
+            Ok(DiskData::Blob(bytes)) => Answer::Blob {
+                bytes,
+                verified: true,
+            },
+            Ok(DiskData::Claimed { held: false }) | Err(DiskError::NotFound) => {
+                Answer::No(No::Refused(Refusal::Missing))
+            }
+            Ok(_) => Answer::Held,
+            Err(error) => Answer::No(No::Disk(error)),
+        };
+        let me = self.me();
+        self.answers.push_back((waiter, me, answer));
+    }
+
+    /// Ends a request of this node's: whoever waits is told `no`.
+    pub(super) fn give_up(&mut self, node: NodeId, pending: Pending, no: &No) {
+        let waiters: Vec<Waiter> = match pending {
+            Pending::Lookup { waiter }
+            | Pending::Keep { waiter }
+            | Pending::Fetch { waiter, .. } => [waiter].into(),
+            Pending::Claim { waiters, .. } => waiters.into_iter().flatten().collect(),
+            Pending::Abandoned => Vec::new(),
+        };
+        self.answers.extend(
+            waiters
+                .into_iter()
+                .map(|waiter| (waiter, node, Answer::No(no.clone()))),
+        );
+    }
+
+    /// A peer proved wrong: it sent what its hash, signature or seal belies.
+    pub(super) fn lied(&mut self, node: NodeId) {
+        if node != self.me() {
+            self.events.push(Event::Lied { peer: node });
+        }
+    }
+}
+
+/// A peer's record as a store would keep it, not verified: `None` if it does
+/// not even parse.
+pub(super) fn stored(parts: RecordParts) -> Option<StoredRecord> {
+    let head_bytes = Bytes::from(Vec::from(parts.head));
+    let (signed, _) = head_bytes.split_last_chunk::<64>()?;
+    let head = Head::decode(signed).ok()?;
+    Some(StoredRecord {
+        key: RecordKey {
+            namespace: head.namespace,
+            tag: head.tag,
+        },
+        version: head.version,
+        head_hash: *blake3::hash(signed).as_bytes(),
+        head: head_bytes,
+        meta: Vec::from(parts.meta).into(),
+        content: Vec::from(parts.content).into(),
+    })
+}

@@ -1,0 +1,373 @@
+//! This node as a replica: it answers look-ups and fetches, keeps records, and
+//! holds the blobs that are claimed of it.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::acquire::{Asker, ClaimRef};
+use super::ctx::Ctx;
+use super::reach::{DiskTask, JobTask, stored};
+use crate::disk::{Claim, DiskData, DiskError, DiskKind, StoredRecord};
+use crate::error::PeerFault;
+use crate::id::{BlobId, ConnId};
+use crate::job::Work;
+use crate::seal::{BLOB_HEADER, BLOB_MAX, RecordError};
+use crate::time::UnixMillis;
+use crate::wire::frame::{Flags, Frame};
+use crate::wire::message::{
+    self, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Keep, Lookup, RecordParts, Refusal,
+    Refused, kind,
+};
+
+/// How far a new record's version may be ahead of this node's clock.
+const AHEAD_MAX_MILLIS: u64 = 10 * 60 * 1000;
+
+/// Answers that are being made.
+#[derive(Debug, Default)]
+pub(super) struct Serves {
+    /// Memory held for blobs that go out, by request.
+    reserved: BTreeMap<(ConnId, u32), usize>,
+    /// Fetches that wait for memory.
+    waiting: VecDeque<(ConnId, u32, BlobId)>,
+    /// The longest blob that each fetch allows.
+    limits: BTreeMap<(ConnId, u32), u32>,
+    /// Claims of which some blobs are not answered yet: how many.
+    claims: BTreeMap<(ConnId, u32), usize>,
+}
+
+impl Serves {
+    /// A connection has ended: nothing of it is answered any more.
+    pub(super) fn forget(&mut self, ctx: &mut Ctx, conn: ConnId) {
+        let range = (conn, 0)..=(conn, u32::MAX);
+        let gone: Vec<_> = self.reserved.range(range).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.release(ctx, key);
+        }
+        self.waiting.retain(|(waiting, ..)| *waiting != conn);
+        self.limits.retain(|(of, _), _| *of != conn);
+        self.claims.retain(|(of, _), _| *of != conn);
+        self.start(ctx);
+    }
+
+    /// A blob has gone out, or will not.
+    pub(super) fn release(&mut self, ctx: &mut Ctx, key: (ConnId, u32)) {
+        if let Some(bytes) = self.reserved.remove(&key) {
+            ctx.serve_pool.give(bytes);
+        }
+    }
+
+    /// Reads what waits, as far as there is memory.
+    pub(super) fn start(&mut self, ctx: &mut Ctx) {
+        while let Some((conn, request, id)) = self.waiting.front().copied() {
+            if !ctx.serve_pool.take(BLOB_MAX) {
+                return;
+            }
+            self.waiting.pop_front();
+            self.reserved.insert((conn, request), BLOB_MAX);
+            ctx.submit(DiskKind::GetBlob(id), DiskTask::Serve { conn, request });
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn on_request(&mut self, conn: ConnId, frame: &Frame) -> Result<(), PeerFault> {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return Ok(());
+        };
+        //# MSG-2: A request beyond the number told in HELLO, or under an id that is still being
+        //# served, is a fault.
+        if session.serving.len() >= ctx.config.limits.requests as usize {
+            return Err(PeerFault::TooManyRequests);
+        }
+        if !session.serving.insert(frame.request) {
+            return Err(PeerFault::OutOfTurn);
+        }
+        let request = frame.request;
+        let bad = |_| PeerFault::BadMessage;
+        match frame.kind {
+            kind::LOOKUP => {
+                let Lookup { key, part } = message::decode(&frame.body).map_err(bad)?;
+                if self.is_serving(conn, request) {
+                    self.ctx.submit(
+                        DiskKind::GetRecord { key, part },
+                        DiskTask::Lookup { conn, request },
+                    );
+                }
+            }
+            kind::KEEP => {
+                let Keep { record, repair } = message::decode(&frame.body).map_err(bad)?;
+                if self.is_serving(conn, request) {
+                    self.on_keep(conn, request, record, repair);
+                }
+            }
+            kind::FETCH => {
+                let fetch = message::decode(&frame.body).map_err(bad)?;
+                self.on_fetch(conn, request, fetch);
+            }
+            kind::CLAIM => {
+                let claim = ClaimBlobs::decode_checked(&frame.body).map_err(bad)?;
+                if self.is_serving(conn, request) {
+                    self.on_claim(conn, request, &claim);
+                }
+            }
+            _ => return Err(PeerFault::BadMessage),
+        }
+        Ok(())
+    }
+
+    /// Whether this node holds data and is ready; otherwise the request is
+    /// refused.
+    fn is_serving(&mut self, conn: ConnId, request: u32) -> bool {
+        let reason = match (self.ctx.config.weight, self.ctx.ready) {
+            (0, _) => Refusal::NotStoring,
+            (_, false) => Refusal::Busy,
+            _ => return true,
+        };
+        self.refuse(conn, request, reason);
+        false
+    }
+
+    pub(super) fn refuse(&mut self, conn: ConnId, request: u32, reason: Refusal) {
+        self.respond(
+            conn,
+            kind::REFUSED,
+            Flags::NONE,
+            request,
+            &message::encode(&Refused { reason }),
+        );
+    }
+
+    fn respond(&mut self, conn: ConnId, kind: u8, flags: Flags, request: u32, body: &[u8]) {
+        if let Some(session) = self.ctx.sessions.get_mut(&conn)
+            && session.is_admitted()
+            && session.serving.contains(&request)
+        {
+            session.answer(kind, flags, request, body);
+            self.ctx.dirty.insert(conn);
+        }
+    }
+
+    pub(super) fn on_cancel(&mut self, conn: ConnId, request: u32) {
+        let Some(session) = self.ctx.sessions.get_mut(&conn) else {
+            return;
+        };
+        if session.cut(request) {
+            self.refuse(conn, request, Refusal::Cancelled);
+            self.after_sent(conn);
+        }
+    }
+
+    /// Gives back the memory of blobs that have gone out on `conn`.
+    pub(super) fn after_sent(&mut self, conn: ConnId) {
+        let Some(session) = self.ctx.sessions.get_mut(&conn) else {
+            return;
+        };
+        let sent = core::mem::take(&mut session.sent);
+        if !sent.is_empty() {
+            for request in sent {
+                self.serves.release(&mut self.ctx, (conn, request));
+            }
+            self.serves.start(&mut self.ctx);
+        }
+    }
+
+    // Look-ups and records.
+
+    pub(super) fn looked_up(
+        &mut self,
+        conn: ConnId,
+        request: u32,
+        result: Result<DiskData, DiskError>,
+    ) {
+        match result {
+            Ok(DiskData::Record(record)) => {
+                let found = Found {
+                    record: record.as_ref().map(RecordParts::from),
+                };
+                self.respond(
+                    conn,
+                    kind::LOOKUP,
+                    Flags::NONE,
+                    request,
+                    &message::encode(&found),
+                );
+            }
+            _ => self.refuse(conn, request, Refusal::Failed),
+        }
+    }
+
+    fn on_keep(&mut self, conn: ConnId, request: u32, record: RecordParts, repair: bool) {
+        match stored(record) {
+            Some(record) => {
+                self.ctx.job(
+                    Work::CheckRecord(Box::new(record)),
+                    JobTask::Keep {
+                        conn,
+                        request,
+                        repair,
+                    },
+                );
+            }
+            None => self.refuse(conn, request, Refusal::Invalid),
+        }
+    }
+
+    pub(super) fn keep_checked(
+        &mut self,
+        conn: ConnId,
+        request: u32,
+        repair: bool,
+        result: Result<StoredRecord, RecordError>,
+    ) {
+        let Ok(record) = result else {
+            if let Some(peer) = self.ctx.sessions.get(&conn).map(|session| session.peer) {
+                self.ctx.lied(peer);
+            }
+            return self.refuse(conn, request, Refusal::Invalid);
+        };
+        //# KEEP-2: A replica refuses a record that is new from its writer and whose version is
+        //# more than ten minutes ahead of its own clock.
+        let limit = UnixMillis(self.ctx.wall.0.saturating_add(AHEAD_MAX_MILLIS));
+        if !repair && record.version.millis() > limit {
+            return self.refuse(conn, request, Refusal::TooFarAhead);
+        }
+        self.ctx.holding = true;
+        self.ctx.submit(
+            DiskKind::PutRecord(record),
+            DiskTask::Keep { conn, request },
+        );
+    }
+
+    pub(super) fn kept(&mut self, conn: ConnId, request: u32, result: Result<DiskData, DiskError>) {
+        match result {
+            Ok(_) => self.respond(conn, kind::KEEP, Flags::NONE, request, &[]),
+            Err(error) => self.refuse(conn, request, refusal(&error)),
+        }
+    }
+
+    // Fetches.
+
+    fn on_fetch(&mut self, conn: ConnId, request: u32, Fetch { id, max }: Fetch) {
+        if let Some(blob) = self.ctx.hot(&id) {
+            return self.send(conn, request, max, blob);
+        }
+        if self.ctx.config.weight == 0 {
+            return self.refuse(conn, request, Refusal::Missing);
+        }
+        if !self.ctx.ready {
+            return self.refuse(conn, request, Refusal::Busy);
+        }
+        self.serves.waiting.push_back((conn, request, id));
+        self.serves.limits.insert((conn, request), max);
+        self.serves.start(&mut self.ctx);
+    }
+
+    /// A blob is here for a fetch.
+    pub(super) fn fetched(
+        &mut self,
+        conn: ConnId,
+        request: u32,
+        result: Result<DiskData, DiskError>,
+    ) {
+        let max = self.serves.limits.remove(&(conn, request)).unwrap_or(0);
+        match result {
+            Ok(DiskData::Blob(blob)) if self.ctx.sessions.contains_key(&conn) => {
+                return self.send(conn, request, max, blob);
+            }
+            Ok(_) => {}
+            Err(error) => self.refuse(conn, request, refusal(&error)),
+        }
+        self.serves.release(&mut self.ctx, (conn, request));
+        self.serves.start(&mut self.ctx);
+    }
+
+    fn send(&mut self, conn: ConnId, request: u32, max: u32, blob: Bytes) {
+        if blob.len() > max as usize {
+            self.serves.release(&mut self.ctx, (conn, request));
+            return self.refuse(conn, request, Refusal::TooLong);
+        }
+        if let Some(session) = self.ctx.sessions.get_mut(&conn)
+            && session.is_admitted()
+        {
+            session.stream(request, blob);
+            self.ctx.dirty.insert(conn);
+        } else {
+            self.serves.release(&mut self.ctx, (conn, request));
+        }
+    }
+
+    // Claims.
+
+    fn on_claim(&mut self, conn: ConnId, request: u32, claim: &ClaimBlobs) {
+        self.serves
+            .claims
+            .insert((conn, request), claim.blobs.len());
+        for (blob, index) in claim.blobs.iter().zip(0_u8..) {
+            let len = blob.len as usize;
+            if !(BLOB_HEADER + 1..=BLOB_MAX).contains(&len) {
+                self.claim_answered((conn, request, index), Some(Refusal::TooLong));
+                continue;
+            }
+            let claim = Claim {
+                blob: blob.id,
+                len: blob.len,
+                namespace: claim.namespace,
+                tag: claim.tag,
+                put: claim.put,
+            };
+            self.ctx.submit(
+                DiskKind::Claim(claim),
+                DiskTask::Claim((conn, request, index), claim),
+            );
+        }
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        asker: ClaimRef,
+        claim: Claim,
+        result: Result<DiskData, DiskError>,
+    ) {
+        match result {
+            Ok(DiskData::Claimed { held: true }) => self.claim_answered(asker, None),
+            Ok(_) if self.serves.claims.contains_key(&(asker.0, asker.1)) => {
+                self.acquires.want(&mut self.ctx, Asker::Peer(asker), claim);
+            }
+            Ok(_) => {}
+            Err(error) => self.claim_answered(asker, Some(refusal(&error))),
+        }
+    }
+
+    pub(super) fn claim_answered(
+        &mut self,
+        (conn, request, index): ClaimRef,
+        refusal: Option<Refusal>,
+    ) {
+        let Some(left) = self.serves.claims.get_mut(&(conn, request)) else {
+            return;
+        };
+        *left -= 1;
+        let flags = if *left == 0 { Flags::NONE } else { Flags::MORE };
+        if *left == 0 {
+            self.serves.claims.remove(&(conn, request));
+        }
+        let body = message::encode(&Claimed {
+            answers: [ClaimAnswer { index, refusal }].into(),
+        });
+        self.respond(conn, kind::CLAIM, flags, request, &body);
+    }
+}
+
+/// How a store's failure is told to a peer.
+pub(super) fn refusal(error: &DiskError) -> Refusal {
+    match error {
+        DiskError::NotFound | DiskError::Corrupt => Refusal::Missing,
+        DiskError::NoSpace => Refusal::NoSpace,
+        DiskError::SyncFailed | DiskError::Io(_) => Refusal::Failed,
+    }
+}

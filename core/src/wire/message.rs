@@ -1,0 +1,365 @@
+//! Messages: what frames mean.
+//!
+//! Control bodies are CBOR (RFC 8949): maps with numbered fields, unknown ones
+//! skipped, so that a field can be added without a new version. The bodies of
+//! [`kind::DATA`] frames are bytes of blobs and never become message values.
+//! `core/PROTOCOL.md` states them, `tests/vectors/messages.txt` pins them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use super::frame::{self, Flags, FrameError};
+use crate::disk::{Part, RecordKey, StoredRecord};
+use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
+use crate::members::MemberEntry;
+
+/// The numbers by which frames name their meaning.
+pub mod kind {
+    /// First frame each way: [`super::Hello`].
+    pub const HELLO: u8 = 0x00;
+    /// Second frame each way: [`super::Proof`].
+    pub const PROOF: u8 = 0x01;
+    /// A sign of life is wanted.
+    pub const PING: u8 = 0x02;
+    /// A sign of life.
+    pub const PONG: u8 = 0x03;
+    /// [`super::MembersUpdate`].
+    pub const MEMBERS: u8 = 0x10;
+    /// [`super::PeersUpdate`].
+    pub const PEERS: u8 = 0x11;
+    /// [`super::ClaimBlobs`], answered by [`super::Claimed`].
+    pub const CLAIM: u8 = 0x20;
+    /// [`super::Fetch`], answered by DATA frames.
+    pub const FETCH: u8 = 0x21;
+    /// [`super::Lookup`], answered by [`super::Found`].
+    pub const LOOKUP: u8 = 0x22;
+    /// [`super::Keep`], answered by an empty frame.
+    pub const KEEP: u8 = 0x23;
+    /// The request of this id is no longer wanted; its answer may be cut
+    /// short by [`REFUSED`].
+    pub const CANCEL: u8 = 0x24;
+    /// Bytes of a blob, in answer to a fetch.
+    pub const DATA: u8 = 0x30;
+    /// [`super::Refused`]: any request may be answered so.
+    pub const REFUSED: u8 = 0x31;
+}
+
+/// The most blobs that one claim names.
+pub const CLAIMS_MAX: usize = 64;
+/// The most peers that one update names.
+pub const PEERS_MAX: usize = 64;
+/// The most addresses of one peer that travel.
+pub const ADDRESSES_MAX: usize = 4;
+
+/// What a node says of itself before anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Hello {
+    /// The protocol's major version.
+    #[n(0)]
+    pub version: u16,
+    /// Optional abilities, a bit each; none is defined yet.
+    #[n(1)]
+    pub features: u64,
+    /// 32 random bytes, so that no proof serves twice.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: [u8; 32],
+    /// How many requests the peer may have outstanding here.
+    #[n(3)]
+    pub requests: u32,
+}
+
+/// The proof that a node holds a cluster key.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Proof {
+    /// A short hash of the key that was used.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub key: [u8; 8],
+    /// The keyed hash; see [`crate::admission`].
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub mac: [u8; 32],
+}
+
+impl core::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Proof(..)")
+    }
+}
+
+/// The sender's member map, whole: after admission and after every change.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct MembersUpdate {
+    /// The map.
+    #[n(0)]
+    pub entries: Vec<MemberEntry>,
+    /// Whether the sender holds any record or blob.
+    #[n(1)]
+    pub holding: bool,
+}
+
+/// Where peers can be reached, the sender first.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PeersUpdate {
+    /// At most [`PEERS_MAX`].
+    #[n(0)]
+    pub peers: Vec<PeerEntry>,
+}
+
+/// Where one peer can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PeerEntry {
+    /// Who.
+    #[n(0)]
+    pub node: NodeId,
+    /// At most [`ADDRESSES_MAX`] addresses.
+    #[n(1)]
+    pub addresses: Vec<String>,
+}
+
+/// Asks a replica to hold blobs of one put. It answers each when it is
+/// durable there, after fetching those that it lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ClaimBlobs {
+    /// Whose file they belong to.
+    #[n(0)]
+    pub namespace: NamespaceId,
+    /// The name that the put writes.
+    #[n(1)]
+    pub tag: NameTag,
+    /// The put.
+    #[n(2)]
+    pub put: PutId,
+    /// The blobs, at most [`CLAIMS_MAX`].
+    #[n(3)]
+    pub blobs: Vec<BlobEntry>,
+}
+
+/// One blob of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct BlobEntry {
+    /// The blob.
+    #[n(0)]
+    pub id: BlobId,
+    /// Its length in bytes, header included.
+    #[n(1)]
+    pub len: u32,
+}
+
+/// Some answers to a claim. The last one comes without the MORE flag.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Claimed {
+    /// Each blob is answered once.
+    #[n(0)]
+    pub answers: Vec<ClaimAnswer>,
+}
+
+/// The answer for one blob of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ClaimAnswer {
+    /// Which of the claim's blobs, counted from 0.
+    #[n(0)]
+    pub index: u8,
+    /// Why not; absent if blob and claim are durable.
+    #[n(1)]
+    pub refusal: Option<Refusal>,
+}
+
+/// Asks for a blob. Whoever asks has room for `max` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Fetch {
+    /// The blob.
+    #[n(0)]
+    pub id: BlobId,
+    /// A longer one is refused.
+    #[n(1)]
+    pub max: u32,
+}
+
+/// Asks for the newest record of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Lookup {
+    /// The name.
+    #[n(0)]
+    pub key: RecordKey,
+    /// How much of it.
+    #[n(1)]
+    pub part: Part,
+}
+
+/// The answer to a look-up.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Found {
+    /// The newest record, if the replica has any.
+    #[n(0)]
+    pub record: Option<RecordParts>,
+}
+
+/// A record's parts as they were signed and sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordParts {
+    /// Head and signature.
+    #[n(0)]
+    pub head: ByteVec,
+    /// Sealed meta; empty if only the head was asked for.
+    #[n(1)]
+    pub meta: ByteVec,
+    /// Sealed content; empty if it was not asked for.
+    #[n(2)]
+    pub content: ByteVec,
+}
+
+impl From<&StoredRecord> for RecordParts {
+    fn from(record: &StoredRecord) -> Self {
+        Self {
+            head: record.head.to_vec().into(),
+            meta: record.meta.to_vec().into(),
+            content: record.content.to_vec().into(),
+        }
+    }
+}
+
+/// Asks a replica to keep a record. It comes whole, as it is small.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Keep {
+    /// The record.
+    #[n(0)]
+    pub record: RecordParts,
+    /// Set when it is handed on rather than new from its writer: then its
+    /// version may be ahead of the replica's clock.
+    #[n(1)]
+    pub repair: bool,
+}
+
+/// A request is not answered as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Refused {
+    /// Why.
+    #[n(0)]
+    pub reason: Refusal,
+}
+
+/// Why a replica does not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It does not have the blob, and could not get it.
+    #[n(0)]
+    Missing,
+    /// It has no space left.
+    #[n(1)]
+    NoSpace,
+    /// It is too busy, or still starting; later may do.
+    #[n(2)]
+    Busy,
+    /// It holds no data: it is a client.
+    #[n(3)]
+    NotStoring,
+    /// The record or blob is not what it says it is.
+    #[n(4)]
+    Invalid,
+    /// The record's version is more than ten minutes ahead of its clock.
+    #[n(5)]
+    TooFarAhead,
+    /// The blob is longer than was allowed.
+    #[n(6)]
+    TooLong,
+    /// The request was cancelled.
+    #[n(7)]
+    Cancelled,
+    /// Its store failed.
+    #[n(8)]
+    Failed,
+}
+
+/// Why a control body is not a message. Nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Not the CBOR that this kind of frame carries.
+    #[error("a body is not the message that its frame names")]
+    Malformed,
+    /// Bytes follow the message.
+    #[error("bytes follow a message")]
+    Trailing,
+    /// A list is longer than it may be.
+    #[error("a list is longer than it may be")]
+    TooMany,
+}
+
+/// Decodes one message, which must fill `body`.
+pub fn decode<'b, M: Decode<'b, ()>>(body: &'b [u8]) -> Result<M, MessageError> {
+    let mut decoder = minicbor::Decoder::new(body);
+    let message = decoder.decode().map_err(|_| MessageError::Malformed)?;
+    if decoder.position() == body.len() {
+        Ok(message)
+    } else {
+        Err(MessageError::Trailing)
+    }
+}
+
+/// Encodes one message.
+pub fn encode<M: Encode<()>>(message: &M) -> Bytes {
+    let mut out = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _ = minicbor::encode(message, &mut out);
+    out.into()
+}
+
+/// Appends one control frame to `out`, or nothing if its body is longer than
+/// a frame's may be.
+pub fn append(
+    out: &mut BytesMut,
+    kind: u8,
+    flags: Flags,
+    request: u32,
+    body: &[u8],
+) -> Result<(), FrameError> {
+    let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    frame::encode_header(out, kind, flags, request, len)?;
+    out.extend_from_slice(body);
+    Ok(())
+}
+
+impl ClaimBlobs {
+    /// Decodes and checks the list's length.
+    pub fn decode_checked(body: &[u8]) -> Result<Self, MessageError> {
+        let claim: Self = decode(body)?;
+        if claim.blobs.is_empty() || claim.blobs.len() > CLAIMS_MAX {
+            Err(MessageError::TooMany)
+        } else {
+            Ok(claim)
+        }
+    }
+}
+
+impl PeersUpdate {
+    /// Decodes and checks the lists' lengths.
+    pub fn decode_checked(body: &[u8]) -> Result<Self, MessageError> {
+        let update: Self = decode(body)?;
+        let long = |peer: &PeerEntry| peer.addresses.len() > ADDRESSES_MAX;
+        if update.peers.len() > PEERS_MAX || update.peers.iter().any(long) {
+            Err(MessageError::TooMany)
+        } else {
+            Ok(update)
+        }
+    }
+}
