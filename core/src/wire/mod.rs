@@ -1,0 +1,3 @@
+//! What goes over a connection: bytes to frames and back.
+
+pub mod frame;

@@ -1,0 +1,105 @@
+//! Paths on disk: the Go program's are reproduced, ours hold the whole id, and
+//! no text makes an unsafe one.
+
+use peerhold_core::id::BlobId;
+use peerhold_core::path::{CasPath, Layout, sha1_path};
+use quickcheck::quickcheck;
+
+#[path = "support/hex.rs"]
+mod hex;
+#[path = "support/jsonl.rs"]
+mod jsonl;
+
+#[test]
+fn the_go_programs_paths_are_reproduced() {
+    let mut lines = 0;
+    for line in include_str!("vectors/foreverstore/paths.jsonl").lines() {
+        let text = |field| jsonl::text(line, field).unwrap_or_else(|| panic!("{field} in {line}"));
+        let path = sha1_path(text("key"));
+        assert_eq!(path.as_str(), text("full"));
+        assert_eq!(path.file_name(), text("filename"));
+        assert_eq!(path.components().next(), Some(text("first")));
+        assert_eq!(path.parents().next_back(), Some(text("pathname")));
+        lines += 1;
+    }
+    assert_eq!(lines, 8);
+}
+
+#[test]
+fn our_layouts_are_as_written_down() {
+    let mut lines = 0;
+    for line in include_str!("vectors/paths.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [text, layout, path] = fields[..] else {
+            panic!("three fields: {line}");
+        };
+        let layout = Layout::from_name(layout).expect("a layout's name");
+        let id = BlobId(hex::unhex_array(text));
+        assert_eq!(layout.path(&id).as_str(), path);
+        lines += 1;
+    }
+    assert_eq!(lines, 6);
+}
+
+#[test]
+fn layouts_are_found_by_their_names() {
+    for layout in Layout::ALL {
+        assert_eq!(Layout::from_name(layout.name()), Some(layout));
+    }
+    assert_eq!(Layout::from_name("FLAT"), None);
+    assert_eq!(Layout::default(), Layout::Flat);
+}
+
+#[test]
+fn the_folders_of_a_path_lead_to_it() {
+    let path = sha1_path("a");
+    let mut folder = String::new();
+    let parents: Vec<&str> = path.parents().collect();
+    assert_eq!(parents.len(), 8);
+    for (component, parent) in path.components().zip(parents) {
+        folder.push_str(component);
+        assert_eq!(folder, parent);
+        folder.push('/');
+    }
+    assert_eq!(folder + path.file_name(), path.as_str());
+}
+
+quickcheck! {
+    fn no_text_makes_an_unsafe_path(key: String) -> bool {
+        is_safe(&sha1_path(&key))
+    }
+
+    fn every_path_is_safe_and_names_its_whole_id(a: u128, b: u128) -> bool {
+        let id = id(a, b);
+        Layout::ALL.into_iter().all(|layout| {
+            let path = layout.path(&id);
+            is_safe(&path) && path.file_name() == id.to_string()
+        })
+    }
+
+    fn the_sha1_layout_hashes_only_the_id(a: u128, b: u128) -> bool {
+        let id = id(a, b);
+        let ours = Layout::Sha1.path(&id);
+        let theirs = sha1_path(&id.to_string());
+        ours.parents().eq(theirs.parents())
+    }
+}
+
+fn id(a: u128, b: u128) -> BlobId {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&a.to_be_bytes());
+    bytes[16..].copy_from_slice(&b.to_be_bytes());
+    BlobId(bytes)
+}
+
+fn is_safe(path: &CasPath) -> bool {
+    let text = path.as_str();
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    text.len() <= CasPath::LEN_MAX
+        && text.chars().all(|c| hex(c) || c == '/')
+        && path.components().count() >= 2
+        && path.components().all(|component| !component.is_empty())
+}
