@@ -20,7 +20,13 @@ pub struct FailAfter<V> {
 impl<V> FailAfter<V> {
     /// Lets `calls` calls through.
     pub fn new(inner: V, calls: u64) -> Self {
-        Self { inner, fuse: Arc::new(Fuse { limit: calls, made: AtomicU64::new(0) }) }
+        Self {
+            inner,
+            fuse: Arc::new(Fuse {
+                limit: calls,
+                made: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// How many calls have been made, the failed ones counted.
@@ -54,13 +60,20 @@ impl Fuse {
     }
 
     fn call(&self) -> io::Result<()> {
-        if self.count() < self.limit { Ok(()) } else { Err(stopped()) }
+        if self.count() < self.limit {
+            Ok(())
+        } else {
+            Err(stopped())
+        }
     }
 }
 
 impl<V: Vfs> FailAfter<V> {
     fn file(&self, inner: V::File) -> FailFile<V::File> {
-        FailFile { inner, fuse: self.fuse.clone() }
+        FailFile {
+            inner,
+            fuse: self.fuse.clone(),
+        }
     }
 }
 

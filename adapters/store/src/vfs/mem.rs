@@ -33,8 +33,14 @@ impl MemVfs {
             };
             (path.clone(), copy)
         });
-        let copy = Tree { nodes: nodes.collect(), locks: BTreeMap::new(), capacity: tree.capacity };
-        Self { tree: Arc::new(Mutex::new(copy)) }
+        let copy = Tree {
+            nodes: nodes.collect(),
+            locks: BTreeMap::new(),
+            capacity: tree.capacity,
+        };
+        Self {
+            tree: Arc::new(Mutex::new(copy)),
+        }
     }
 
     /// Limits the bytes of all files together: a write or growth beyond them
@@ -51,7 +57,10 @@ impl MemVfs {
     /// The paths of all files, sorted.
     pub fn files(&self) -> Vec<String> {
         let tree = self.tree();
-        let files = tree.nodes.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+        let files = tree
+            .nodes
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(_)));
         files.map(|(path, _)| path.clone()).collect()
     }
 
@@ -97,7 +106,9 @@ impl Tree {
 
     /// How much `bytes` may still grow.
     fn room(&self) -> usize {
-        let room = self.capacity.map_or(u64::MAX, |all| all.saturating_sub(self.used()));
+        let room = self
+            .capacity
+            .map_or(u64::MAX, |all| all.saturating_sub(self.used()));
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
@@ -124,13 +135,20 @@ impl Vfs for MemVfs {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let bytes = Shared::default();
-        tree.nodes.insert(path.to_owned(), Node::File(bytes.clone()));
-        Ok(MemFile { bytes, tree: self.tree.clone() })
+        tree.nodes
+            .insert(path.to_owned(), Node::File(bytes.clone()));
+        Ok(MemFile {
+            bytes,
+            tree: self.tree.clone(),
+        })
     }
 
     fn open(&self, path: &str) -> io::Result<MemFile> {
         match self.tree().nodes.get(path) {
-            Some(Node::File(bytes)) => Ok(MemFile { bytes: bytes.clone(), tree: self.tree.clone() }),
+            Some(Node::File(bytes)) => Ok(MemFile {
+                bytes: bytes.clone(),
+                tree: self.tree.clone(),
+            }),
             Some(Node::Dir) => Err(io::ErrorKind::InvalidData.into()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
@@ -183,7 +201,9 @@ impl Vfs for MemVfs {
         self.sync_dir(path)?;
         let tree = self.tree();
         let inside = tree.nodes.keys().filter(|node| parent(node) == path);
-        Ok(inside.map(|node| node.rsplit('/').next().unwrap_or(node).to_owned()).collect())
+        Ok(inside
+            .map(|node| node.rsplit('/').next().unwrap_or(node).to_owned())
+            .collect())
     }
 
     fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
@@ -195,7 +215,11 @@ impl Vfs for MemVfs {
 
     fn try_lock(&self, path: &str) -> io::Result<Option<MemLock>> {
         let mut tree = self.tree();
-        if tree.locks.get(path).is_some_and(|held| held.strong_count() > 0) {
+        if tree
+            .locks
+            .get(path)
+            .is_some_and(|held| held.strong_count() > 0)
+        {
             return Ok(None);
         }
         let held = Arc::new(());
@@ -207,7 +231,9 @@ impl Vfs for MemVfs {
 impl VfsFile for MemFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let bytes = lock(&self.bytes);
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let from = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let n = buf.len().min(bytes.len() - from);
         buf[..n].copy_from_slice(&bytes[from..from + n]);
         Ok(n)
@@ -217,7 +243,11 @@ impl VfsFile for MemFile {
         let room = lock(&self.tree).room();
         let mut bytes = lock(&self.bytes);
         let from = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let fits = bytes.len().saturating_add(room).saturating_sub(from).min(data.len());
+        let fits = bytes
+            .len()
+            .saturating_add(room)
+            .saturating_sub(from)
+            .min(data.len());
         let end = from + fits;
         if bytes.len() < end {
             bytes.resize(end, 0);
@@ -225,7 +255,11 @@ impl VfsFile for MemFile {
         if fits > 0 {
             bytes[from..end].copy_from_slice(&data[..fits]);
         }
-        if fits < data.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if fits < data.len() {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -30,7 +30,11 @@ impl OsVfs {
     }
 
     fn join(&self, path: &str) -> PathBuf {
-        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+        if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
     }
 
     /// The path of a file, after a look at its directories: a link among them
@@ -117,7 +121,10 @@ impl Vfs for OsVfs {
     }
 
     fn try_lock(&self, path: &str) -> io::Result<Option<File>> {
-        let file = options().create(true).truncate(false).open(self.inside(path)?)?;
+        let file = options()
+            .create(true)
+            .truncate(false)
+            .open(self.inside(path)?)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
