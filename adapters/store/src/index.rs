@@ -1,0 +1,580 @@
+//! The index: where in the log each key's last entry stands.
+//!
+//! A redb database over a file of the [`Vfs`](crate::vfs::Vfs). It holds no
+//! content and may lag behind the log, and so it may also be lost.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use peerhold_core::disk::{Debt, RecordKey};
+use peerhold_core::id::{BlobId, PutId};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::entry::{self, CLAIM_KEY, Kind, RECORD_KEY};
+use crate::segment::Loc;
+use crate::state::{Share, State};
+use crate::vfs::VfsFile;
+
+type LocBytes = [u8; Loc::LEN];
+type BlobBytes = [u8; BlobRow::LEN];
+
+const BLOBS: TableDefinition<'_, &[u8; 32], &BlobBytes> = TableDefinition::new("blobs");
+const CLAIMS: TableDefinition<'_, &[u8; CLAIM_KEY], &LocBytes> = TableDefinition::new("claims");
+const RECORDS: TableDefinition<'_, &[u8; RECORD_KEY], &LocBytes> = TableDefinition::new("records");
+const DEBTS: TableDefinition<'_, &[u8], &LocBytes> = TableDefinition::new("debts");
+const SEGMENTS: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("segments");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const STATE: &str = "state";
+
+/// What the index knows of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRow {
+    pub(crate) loc: Loc,
+    /// Whether the bytes are in a file of their own.
+    pub(crate) file: bool,
+    /// Length of the blob.
+    pub(crate) len: u32,
+}
+
+impl BlobRow {
+    const LEN: usize = Loc::LEN + 5;
+
+    fn to_bytes(self) -> BlobBytes {
+        let mut bytes = [0; Self::LEN];
+        bytes[..Loc::LEN].copy_from_slice(&self.loc.to_bytes());
+        bytes[Loc::LEN] = u8::from(self.file);
+        bytes[Loc::LEN + 1..].copy_from_slice(&self.len.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &BlobBytes) -> Self {
+        let [loc @ .., file, a, b, c, d] = bytes;
+        let len = u32::from_be_bytes([*a, *b, *c, *d]);
+        Self {
+            loc: Loc::from_bytes(loc),
+            file: *file != 0,
+            len,
+        }
+    }
+
+    fn file_bytes(&self) -> u64 {
+        if self.file { u64::from(self.len) } else { 0 }
+    }
+}
+
+/// Why the index did not answer.
+#[derive(Debug)]
+pub(crate) struct IndexError(Box<redb::Error>);
+
+impl IndexError {
+    /// Whether the index file is no sound index, rather than out of reach.
+    pub(crate) fn damaged(&self) -> bool {
+        match &*self.0 {
+            redb::Error::Io(error) => {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                )
+            }
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::RepairAborted
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The file's own error, where that is the reason.
+    pub(crate) fn io(&self) -> Option<&io::Error> {
+        match &*self.0 {
+            redb::Error::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for IndexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for IndexError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
+
+/// Why a transaction came to nothing.
+#[derive(Debug)]
+pub(crate) enum WriteError<E, T> {
+    /// The caller's part failed; the index is as before.
+    Body(E),
+    /// The caller's part gave this value, but the index did not take it. It
+    /// must be opened anew.
+    Commit(IndexError, T),
+}
+
+/// What a transaction brought: the caller's value, the new state, and the
+/// shares of the segments it touched.
+pub(crate) type Written<T> = (T, State, BTreeMap<u32, Share>);
+
+/// The open index.
+pub(crate) struct Index {
+    db: Database,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl Index {
+    /// Opens the index in this file, or makes one if it is empty.
+    pub(crate) fn open<F: VfsFile>(file: F, cache: usize, check: bool) -> Result<Self, IndexError> {
+        let sync_failed = Arc::new(AtomicBool::new(false));
+        let backend = Backend {
+            file,
+            sync_failed: sync_failed.clone(),
+        };
+        let mut builder = Database::builder();
+        builder
+            .set_cache_size(cache)
+            .set_check_integrity_on_open(check);
+        let db = builder.create_with_backend(backend)?;
+        Ok(Self { db, sync_failed })
+    }
+
+    /// Whether a sync of the file has failed: it must be written anew.
+    pub(crate) fn sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Relaxed)
+    }
+
+    /// The state as of the last transaction; `None` if there was none.
+    pub(crate) fn state(&self) -> Result<Option<State>, IndexError> {
+        let txn = self.db.begin_read()?;
+        let meta = match txn.open_table(META) {
+            Ok(meta) => meta,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(meta
+            .get(STATE)?
+            .and_then(|row| State::from_bytes(row.value())))
+    }
+
+    /// The live bytes of each segment that has had entries.
+    pub(crate) fn shares(&self) -> Result<BTreeMap<u32, Share>, IndexError> {
+        let txn = self.db.begin_read()?;
+        let mut shares = BTreeMap::new();
+        for row in txn.open_table(SEGMENTS)?.iter()? {
+            let (number, share) = row?;
+            let (live, drops) = share.value();
+            shares.insert(number.value(), Share { live, drops });
+        }
+        Ok(shares)
+    }
+
+    pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<BlobRow>, IndexError> {
+        let txn = self.db.begin_read()?;
+        let row = txn.open_table(BLOBS)?.get(&id.0)?;
+        Ok(row.map(|row| BlobRow::from_bytes(row.value())))
+    }
+
+    /// The newest record of a name.
+    pub(crate) fn newest(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<([u8; RECORD_KEY], Loc)>, IndexError> {
+        let [first, last] = entry::record_range(key);
+        let txn = self.db.begin_read()?;
+        let row = txn
+            .open_table(RECORDS)?
+            .range::<&[u8; RECORD_KEY]>(&first..=&last)?
+            .next_back();
+        let Some(row) = row.transpose()? else {
+            return Ok(None);
+        };
+        Ok(Some((*row.0.value(), Loc::from_bytes(row.1.value()))))
+    }
+
+    /// Runs `body` in one transaction, which begins with `state` and is
+    /// durable at once or with a later one.
+    pub(crate) fn write<T, E: From<IndexError>>(
+        &self,
+        durable: bool,
+        state: &State,
+        body: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
+    ) -> Result<Written<T>, WriteError<E, T>> {
+        let early = |error: IndexError| WriteError::Body(E::from(error));
+        let mut txn = self.db.begin_write().map_err(|error| early(error.into()))?;
+        let durability = if durable {
+            Durability::Immediate
+        } else {
+            Durability::None
+        };
+        txn.set_durability(durability)
+            .map_err(|error| early(error.into()))?;
+        let mut tables = Tables::open(&txn, state.clone()).map_err(early)?;
+        let value = body(&mut tables).map_err(WriteError::Body)?;
+        let finished = tables.finish();
+        let committed = finished.and_then(|finished| Ok((txn.commit()?, finished)));
+        match committed {
+            Ok(((), (state, shares))) => Ok((value, state, shares)),
+            Err(error) => Err(WriteError::Commit(error, value)),
+        }
+    }
+}
+
+impl Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
+}
+
+/// The tables within one transaction.
+pub(crate) struct Tables<'t> {
+    blobs: redb::Table<'t, &'static [u8; 32], &'static BlobBytes>,
+    claims: redb::Table<'t, &'static [u8; CLAIM_KEY], &'static LocBytes>,
+    records: redb::Table<'t, &'static [u8; RECORD_KEY], &'static LocBytes>,
+    debts: redb::Table<'t, &'static [u8], &'static LocBytes>,
+    segments: redb::Table<'t, u32, (u64, u64)>,
+    meta: redb::Table<'t, &'static str, &'static [u8]>,
+    /// The state as it will be.
+    pub(crate) state: State,
+    /// What each touched segment gains and loses: live bytes, bytes of drops.
+    changes: BTreeMap<u32, (i64, i64)>,
+    removed: Option<u32>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(txn: &'t redb::WriteTransaction, state: State) -> Result<Self, IndexError> {
+        Ok(Self {
+            blobs: txn.open_table(BLOBS)?,
+            claims: txn.open_table(CLAIMS)?,
+            records: txn.open_table(RECORDS)?,
+            debts: txn.open_table(DEBTS)?,
+            segments: txn.open_table(SEGMENTS)?,
+            meta: txn.open_table(META)?,
+            state,
+            changes: BTreeMap::new(),
+            removed: None,
+        })
+    }
+
+    /// Brings the index up to an entry of the log. One whose key or body does
+    /// not fit its kind changes nothing: this program does not write such.
+    pub(crate) fn apply(
+        &mut self,
+        kind: Kind,
+        key: &[u8],
+        body: &[u8],
+        loc: Loc,
+    ) -> Result<(), IndexError> {
+        if kind.drops() {
+            self.change(loc.segment, 0, i64::from(loc.len));
+            return self.drop_row(kind, key);
+        }
+        let at = loc.to_bytes();
+        let old = match kind {
+            Kind::Blob | Kind::BlobFile => {
+                let Some(row) = blob_row(kind, body, loc) else {
+                    return Ok(());
+                };
+                let Some(id) = exact(key) else { return Ok(()) };
+                let old = self.blobs.insert(id, &row.to_bytes())?;
+                let old = old.map(|old| BlobRow::from_bytes(old.value()));
+                self.state.file_bytes += row.file_bytes();
+                self.forget_file(old.as_ref());
+                count(&mut self.state.blobs, old.is_none());
+                old.map(|old| old.loc)
+            }
+            Kind::Claim => {
+                let Some(key) = exact(key) else { return Ok(()) };
+                let old = self
+                    .claims
+                    .insert(key, &at)?
+                    .map(|old| Loc::from_bytes(old.value()));
+                count(&mut self.state.claims, old.is_none());
+                old
+            }
+            Kind::Record => {
+                let Some(key) = exact(key) else { return Ok(()) };
+                let old = self
+                    .records
+                    .insert(key, &at)?
+                    .map(|old| Loc::from_bytes(old.value()));
+                count(&mut self.state.records, old.is_none());
+                old
+            }
+            Kind::Debt => {
+                let old = self
+                    .debts
+                    .insert(key, &at)?
+                    .map(|old| Loc::from_bytes(old.value()));
+                count(&mut self.state.debts, old.is_none());
+                old
+            }
+            Kind::Members => self.state.members.replace(loc),
+            Kind::Starts => {
+                let Ok(starts) = body.try_into() else {
+                    return Ok(());
+                };
+                self.state.starts = u64::from_be_bytes(starts);
+                self.state.starts_at.replace(loc)
+            }
+            Kind::BlobDrop | Kind::ClaimDrop | Kind::DebtDrop | Kind::RecordDrop => None,
+        };
+        self.change(loc.segment, i64::from(loc.len), 0);
+        self.retire(old);
+        Ok(())
+    }
+
+    fn drop_row(&mut self, kind: Kind, key: &[u8]) -> Result<(), IndexError> {
+        let old = match kind {
+            Kind::BlobDrop => {
+                let Some(id) = exact(key) else { return Ok(()) };
+                let old: Option<BlobRow> = {
+                    let old = self.blobs.remove(id)?;
+                    old.map(|old| BlobRow::from_bytes(old.value()))
+                };
+                self.forget_file(old.as_ref());
+                self.state.blobs = self.state.blobs.saturating_sub(u64::from(old.is_some()));
+                old.map(|old| old.loc)
+            }
+            Kind::ClaimDrop => {
+                let Some(key) = exact(key) else { return Ok(()) };
+                let old = self
+                    .claims
+                    .remove(key)?
+                    .map(|old| Loc::from_bytes(old.value()));
+                self.state.claims = self.state.claims.saturating_sub(u64::from(old.is_some()));
+                old
+            }
+            Kind::RecordDrop => {
+                let Some(key) = exact(key) else { return Ok(()) };
+                let old = self
+                    .records
+                    .remove(key)?
+                    .map(|old| Loc::from_bytes(old.value()));
+                self.state.records = self.state.records.saturating_sub(u64::from(old.is_some()));
+                old
+            }
+            _ => {
+                let old = self
+                    .debts
+                    .remove(key)?
+                    .map(|old| Loc::from_bytes(old.value()));
+                self.state.debts = self.state.debts.saturating_sub(u64::from(old.is_some()));
+                old
+            }
+        };
+        self.retire(old);
+        Ok(())
+    }
+
+    pub(crate) fn blob(&self, id: &BlobId) -> Result<Option<BlobRow>, IndexError> {
+        Ok(self
+            .blobs
+            .get(&id.0)?
+            .map(|row| BlobRow::from_bytes(row.value())))
+    }
+
+    pub(crate) fn has_claim(&self, blob: &BlobId, put: &PutId) -> Result<bool, IndexError> {
+        Ok(self.claims.get(&entry::claim_key(blob, put))?.is_some())
+    }
+
+    /// The keys of all claims on a blob.
+    pub(crate) fn claims(&self, blob: &BlobId) -> Result<Vec<[u8; CLAIM_KEY]>, IndexError> {
+        let [first, last] = entry::claim_range(blob);
+        let rows = self.claims.range::<&[u8; CLAIM_KEY]>(&first..=&last)?;
+        rows.map(|row| Ok(*row?.0.value())).collect()
+    }
+
+    pub(crate) fn record(&self, key: &[u8; RECORD_KEY]) -> Result<Option<Loc>, IndexError> {
+        Ok(self
+            .records
+            .get(key)?
+            .map(|row| Loc::from_bytes(row.value())))
+    }
+
+    pub(crate) fn has_debt(&self, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.debts.get(key)?.is_some())
+    }
+
+    pub(crate) fn debts(&self) -> Result<Vec<Debt>, IndexError> {
+        let mut debts = Vec::new();
+        for row in self.debts.iter()? {
+            debts.extend(entry::debt(row?.0.value()));
+        }
+        Ok(debts)
+    }
+
+    /// Whether the log still needs this entry: it is what its key's row names,
+    /// or it drops a key that an older segment may set and nothing set since.
+    pub(crate) fn needs(
+        &self,
+        kind: Kind,
+        key: &[u8],
+        loc: Loc,
+        oldest: bool,
+    ) -> Result<bool, IndexError> {
+        let row = match kind {
+            Kind::Blob | Kind::BlobFile | Kind::BlobDrop => {
+                let Some(id) = exact(key) else {
+                    return Ok(false);
+                };
+                self.blobs
+                    .get(id)?
+                    .map(|row| BlobRow::from_bytes(row.value()).loc)
+            }
+            Kind::Claim | Kind::ClaimDrop => {
+                let Some(key) = exact(key) else {
+                    return Ok(false);
+                };
+                self.claims
+                    .get(key)?
+                    .map(|row| Loc::from_bytes(row.value()))
+            }
+            Kind::Record | Kind::RecordDrop => {
+                let Some(key) = exact(key) else {
+                    return Ok(false);
+                };
+                self.record(key)?
+            }
+            Kind::Debt | Kind::DebtDrop => {
+                self.debts.get(key)?.map(|row| Loc::from_bytes(row.value()))
+            }
+            Kind::Members => self.state.members,
+            Kind::Starts => self.state.starts_at,
+        };
+        Ok(if kind.drops() {
+            row.is_none() && !oldest
+        } else {
+            row == Some(loc)
+        })
+    }
+
+    /// Makes a segment known, though nothing in it may be live.
+    pub(crate) fn touch(&mut self, segment: u32) {
+        self.change(segment, 0, 0);
+    }
+
+    /// Forgets a segment that is about to be removed.
+    pub(crate) fn remove_segment(&mut self, segment: u32) {
+        self.removed = Some(segment);
+    }
+
+    /// Live bytes that a segment will have.
+    pub(crate) fn live(&self, segment: u32) -> Result<u64, IndexError> {
+        let live = self.segments.get(segment)?.map_or(0, |row| row.value().0);
+        let change = self.changes.get(&segment).map_or(0, |change| change.0);
+        Ok(live.saturating_add_signed(change))
+    }
+
+    /// Writes the state; gives it, and the shares of the segments touched.
+    fn finish(mut self) -> Result<(State, BTreeMap<u32, Share>), IndexError> {
+        let mut shares = BTreeMap::new();
+        for (&segment, &(live, drops)) in &self.changes {
+            if self.removed == Some(segment) {
+                continue;
+            }
+            let old = self
+                .segments
+                .get(segment)?
+                .map_or((0, 0), |row| row.value());
+            let new = (
+                old.0.saturating_add_signed(live),
+                old.1.saturating_add_signed(drops),
+            );
+            self.segments.insert(segment, new)?;
+            shares.insert(
+                segment,
+                Share {
+                    live: new.0,
+                    drops: new.1,
+                },
+            );
+        }
+        if let Some(segment) = self.removed {
+            self.segments.remove(segment)?;
+        }
+        self.meta.insert(STATE, self.state.to_bytes().as_slice())?;
+        Ok((self.state, shares))
+    }
+
+    fn forget_file(&mut self, row: Option<&BlobRow>) {
+        let bytes = row.map_or(0, BlobRow::file_bytes);
+        self.state.file_bytes = self.state.file_bytes.saturating_sub(bytes);
+    }
+
+    fn retire(&mut self, old: Option<Loc>) {
+        if let Some(old) = old {
+            self.change(old.segment, -i64::from(old.len), 0);
+        }
+    }
+
+    fn change(&mut self, segment: u32, live: i64, drops: i64) {
+        let change = self.changes.entry(segment).or_default();
+        change.0 += live;
+        change.1 += drops;
+        self.state.live_log = self.state.live_log.saturating_add_signed(live);
+    }
+}
+
+fn blob_row(kind: Kind, body: &[u8], loc: Loc) -> Option<BlobRow> {
+    let file = kind == Kind::BlobFile;
+    let len = if file {
+        u32::from_be_bytes(body.try_into().ok()?)
+    } else {
+        body.len() as u32
+    };
+    Some(BlobRow { loc, file, len })
+}
+
+/// The bytes, if there are exactly so many.
+fn exact<const N: usize>(bytes: &[u8]) -> Option<&[u8; N]> {
+    bytes.try_into().ok()
+}
+
+fn count(counter: &mut u64, new: bool) {
+    *counter += u64::from(new);
+}
+
+/// redb's storage in a file of the store.
+#[derive(Debug)]
+struct Backend<F> {
+    file: F,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl<F: VfsFile> redb::StorageBackend for Backend<F> {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let n = self.file.read_at(out, offset)?;
+        if n < out.len() {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let result = self.file.sync();
+        self.sync_failed
+            .fetch_or(result.is_err(), Ordering::Relaxed);
+        result
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_at(data, offset)
+    }
+}

@@ -1,0 +1,275 @@
+//! `prepare`: what needs no turn of its own. Reads are answered, large blobs
+//! are put under their final names.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError, RwLockReadGuard};
+
+use bytes::Bytes;
+use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord};
+use peerhold_core::id::BlobId;
+
+use crate::entry;
+use crate::index::{BlobRow, Index, IndexError};
+use crate::open::{BLOBS, TMP};
+use crate::segment::ReadError;
+use crate::store::{Health, Prepared, Step, Store};
+use crate::vfs::{Kind, Vfs, VfsFile, parent};
+
+/// Directories remembered as durable; the SHA-1 layout has no end of them.
+const DIRS_MAX: usize = 4096;
+
+impl<V: Vfs> Store<V> {
+    /// Does what can be done for an operation without the log: answers reads,
+    /// writes large blobs. May run on any number of threads, beside
+    /// [`Store::commit`] too, but a write and another operation on the same
+    /// [`DiskKey`](peerhold_core::disk::DiskKey) must not overlap.
+    pub fn prepare(&self, op: DiskOp) -> Prepared {
+        let step = match op.kind() {
+            DiskKind::GetBlob(id) => match self.get_blob(id) {
+                Read::Answer(result) => return Prepared::Done(op.complete(result)),
+                Read::Damaged(step) => step,
+            },
+            DiskKind::GetRecord { key, part } => match self.get_record(key, *part) {
+                Read::Answer(result) => return Prepared::Done(op.complete(result)),
+                Read::Damaged(step) => step,
+            },
+            _ if self.health() == Health::ReadOnly => Step::Failed(DiskError::SyncFailed),
+            DiskKind::PutBlob { claim, bytes }
+                if bytes.len() > self.config.small_blob_max as usize =>
+            {
+                self.place(&claim.blob, bytes).unwrap_or_else(Step::Failed)
+            }
+            DiskKind::Claim(claim) => match self.is_there(&claim.blob) {
+                Ok(false) => Step::Gone,
+                Ok(true) => Step::Carry,
+                Err(error) => Step::Failed(error),
+            },
+            _ => Step::Carry,
+        };
+        Prepared::write(op, step)
+    }
+
+    fn get_blob(&self, id: &BlobId) -> Read {
+        let index = self.index();
+        let row = match lookup(&index, |index| index.blob(id)) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Read::Answer(Err(DiskError::NotFound)),
+            Err(error) => return Read::Answer(Err(error)),
+        };
+        let read = if row.file {
+            drop(index);
+            self.read_blob_file(id, row.len)
+        } else {
+            let segment = self.log.segment(row.loc.segment);
+            drop(index);
+            let read = segment
+                .map_err(classify)
+                .and_then(|segment| segment.read(row.loc, entry::Kind::Blob, &id.0));
+            read.and_then(|bytes| whole(id, bytes))
+        };
+        match read {
+            Ok(bytes) => Read::Answer(Ok(DiskData::Blob(bytes))),
+            Err(ReadError::Damaged) => Read::Damaged(Step::DamagedBlob(row)),
+            Err(ReadError::Io(error)) => Read::Answer(Err(disk_error(&error))),
+        }
+    }
+
+    fn read_blob_file(&self, id: &BlobId, len: u32) -> Result<Bytes, ReadError> {
+        let file = self.vfs.open(&self.blob_path(id)).map_err(classify)?;
+        if file.len()? != u64::from(len) {
+            return Err(ReadError::Damaged);
+        }
+        let mut bytes = vec![0; len as usize];
+        if file.read_at(&mut bytes, 0)? != bytes.len() {
+            return Err(ReadError::Damaged);
+        }
+        whole(id, Bytes::from(bytes))
+    }
+
+    fn get_record(&self, key: &RecordKey, part: Part) -> Read {
+        let index = self.index();
+        let (row_key, loc) = match lookup(&index, |index| index.newest(key)) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Read::Answer(Ok(DiskData::Record(None))),
+            Err(error) => return Read::Answer(Err(error)),
+        };
+        let segment = self.log.segment(loc.segment);
+        drop(index);
+        let read = segment.map_err(classify).and_then(|segment| {
+            let body = segment.read(loc, entry::Kind::Record, &row_key)?;
+            entry::record(&row_key, &body).ok_or(ReadError::Damaged)
+        });
+        match read {
+            Ok(record) => Read::Answer(Ok(DiskData::Record(Some(only(record, part))))),
+            Err(ReadError::Damaged) => Read::Damaged(Step::DamagedRecord(Box::new(row_key), loc)),
+            Err(ReadError::Io(error)) => Read::Answer(Err(disk_error(&error))),
+        }
+    }
+
+    /// Puts a large blob under its final name, durably, unless it is held.
+    fn place(&self, id: &BlobId, bytes: &Bytes) -> Result<Step, DiskError> {
+        //# STORE-9: That a file has the name of a blob does not mean that it is durable: only an
+        //# entry of the log does.
+        if lookup(&self.index(), |index| index.blob(id))?.is_some() && self.is_there(id)? {
+            return Ok(Step::Carry);
+        }
+        let reservation = self
+            .space
+            .reserve(bytes.len() as u64)
+            .ok_or(DiskError::NoSpace)?;
+        let path = self.blob_path(id);
+        self.make_dirs(&path).map_err(|error| disk_error(&error))?;
+        let tmp = format!(
+            "{TMP}/{:016x}",
+            self.tmp_names.fetch_add(1, Ordering::Relaxed)
+        );
+        let placed = self.write_blob(&tmp, &path, bytes);
+        if placed.is_err() {
+            // What is left of it, the next start sweeps.
+            let _ = self.vfs.remove(&tmp);
+        }
+        placed.map(|()| Step::Placed(reservation))
+    }
+
+    //# STORE-8: A blob's file MUST be written under a name in `tmp/`, synced, renamed to its
+    //# path, and the directories of both names synced, before its entry is written.
+    fn write_blob(&self, tmp: &str, path: &str, bytes: &Bytes) -> Result<(), DiskError> {
+        let write = || {
+            let file = self.vfs.create_new(tmp)?;
+            file.write_at(bytes, 0)?;
+            Ok(file)
+        };
+        let file = write().map_err(|error: io::Error| disk_error(&error))?;
+        file.sync().map_err(|_| self.sync_failed())?;
+        self.vfs
+            .rename(tmp, path)
+            .map_err(|error| disk_error(&error))?;
+        // The directory of `tmp` is synced once for the group.
+        self.vfs
+            .sync_dir(parent(path))
+            .map_err(|_| self.sync_failed())
+    }
+
+    /// Makes the directories that lead to a file, durably.
+    fn make_dirs(&self, path: &str) -> io::Result<()> {
+        for (end, _) in path.match_indices('/') {
+            let dir = &path[..end];
+            if self.dirs().contains(dir) {
+                continue;
+            }
+            self.vfs.create_dir(dir)?;
+            // One that is there may be not durable yet, made by another thread
+            // or before a crash.
+            if let Err(error) = self.vfs.sync_dir(parent(dir)) {
+                self.degrade();
+                return Err(error);
+            }
+            let mut dirs = self.dirs();
+            if dirs.len() >= DIRS_MAX {
+                dirs.clear();
+            }
+            dirs.insert(dir.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes of a blob are where the index says. True for those
+    /// that it does not know.
+    fn is_there(&self, id: &BlobId) -> Result<bool, DiskError> {
+        match lookup(&self.index(), |index| index.blob(id))? {
+            Some(BlobRow {
+                file: true, len, ..
+            }) => {
+                let kind = self
+                    .vfs
+                    .kind(&self.blob_path(id))
+                    .map_err(|error| disk_error(&error))?;
+                Ok(kind == Some(Kind::File(u64::from(len))))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    pub(crate) fn sync_failed(&self) -> DiskError {
+        self.degrade();
+        DiskError::SyncFailed
+    }
+
+    pub(crate) fn blob_path(&self, id: &BlobId) -> String {
+        format!("{BLOBS}/{}", self.layout.path(id))
+    }
+
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Option<Index>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dirs(&self) -> MutexGuard<'_, std::collections::BTreeSet<String>> {
+        self.dirs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Read {
+    Answer(Result<DiskData, DiskError>),
+    Damaged(Step),
+}
+
+fn lookup<T>(
+    index: &Option<Index>,
+    ask: impl FnOnce(&Index) -> Result<T, IndexError>,
+) -> Result<T, DiskError> {
+    let index = index
+        .as_ref()
+        .ok_or_else(|| DiskError::Io("the index has failed".to_owned()))?;
+    ask(index).map_err(|error| index_error(&error))
+}
+
+/// The blob, if it is what its id says.
+fn whole(id: &BlobId, bytes: Bytes) -> Result<Bytes, ReadError> {
+    if BlobId::of(&bytes) == *id {
+        Ok(bytes)
+    } else {
+        Err(ReadError::Damaged)
+    }
+}
+
+/// The parts that were asked for. Small ones are copied, so that they do not
+/// keep the rest in memory.
+fn only(record: StoredRecord, part: Part) -> StoredRecord {
+    let meta = match part {
+        Part::Head => Bytes::new(),
+        Part::Meta => Bytes::copy_from_slice(&record.meta),
+        Part::All => return record,
+    };
+    StoredRecord {
+        head: Bytes::copy_from_slice(&record.head),
+        meta,
+        content: Bytes::new(),
+        ..record
+    }
+}
+
+/// An error met where a file should be: is it gone or not ours, or is the disk
+/// not answering?
+fn classify(error: io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::NotADirectory => {
+            ReadError::Damaged
+        }
+        _ => ReadError::Io(error),
+    }
+}
+
+pub(crate) fn disk_error(error: &io::Error) -> DiskError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::NoSpace,
+        _ => DiskError::Io(error.to_string()),
+    }
+}
+
+pub(crate) fn index_error(error: &IndexError) -> DiskError {
+    match error.io() {
+        Some(error) => disk_error(error),
+        None => DiskError::Io(format!("index: {error}")),
+    }
+}

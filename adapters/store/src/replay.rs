@@ -1,0 +1,264 @@
+//! Brings the index up to the log.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use peerhold_core::id::BlobId;
+
+use crate::entry::Kind;
+use crate::index::{Index, IndexError, WriteError};
+use crate::log::Log;
+use crate::segment::{HEADER, Loc, Segment};
+use crate::state::State;
+use crate::vfs::{Vfs, VfsFile};
+
+/// What a start found, and did about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Entries of the log that the index had yet to take in.
+    pub replayed: u64,
+    /// Bytes cut off the end of the log: a group that was being written when
+    /// the store stopped, and that nobody was told was durable.
+    pub cut_bytes: u64,
+    /// Entries that had been durable and cannot be read: damage to the disk.
+    /// What they said is lost here and must come from other replicas.
+    pub damaged: u64,
+    /// The index was missing or unsound and was made anew from the log.
+    pub index_rebuilt: bool,
+    /// Unfinished files removed from `tmp/`.
+    pub swept: u64,
+}
+
+/// Why the index could not be brought up to the log.
+#[derive(Debug)]
+pub(crate) enum ReplayError {
+    Io(io::Error),
+    Index(IndexError),
+    /// The index is ahead of the log: of another log, or the log has lost
+    /// entries. Only a new index can be right.
+    IndexAhead,
+}
+
+impl From<io::Error> for ReplayError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<IndexError> for ReplayError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+impl<T> From<WriteError<Self, T>> for ReplayError {
+    fn from(error: WriteError<Self, T>) -> Self {
+        match error {
+            WriteError::Body(error) => error,
+            WriteError::Commit(error, _) => Self::Index(error),
+        }
+    }
+}
+
+/// A log that has been replayed.
+pub(crate) struct Replayed<F> {
+    pub(crate) state: State,
+    /// The newest segment, to be appended to at `state.tail`. `None` if the
+    /// next entry must begin a new one.
+    pub(crate) active: Option<Arc<Segment<F>>>,
+    /// Blobs that the replayed part of the log has dropped for good. The
+    /// files of some may still be there.
+    pub(crate) dropped: BTreeSet<BlobId>,
+}
+
+/// Entries per transaction of the index.
+const BATCH: usize = 4096;
+
+/// Takes in the log behind `state`, which the index is at. What lies behind
+/// the last entry is cut off if no durable entry can have stood there.
+pub(crate) fn replay<V: Vfs>(
+    log: &Log<V>,
+    index: &Index,
+    state: State,
+    recovery: &mut Recovery,
+) -> Result<Replayed<V::File>, ReplayError> {
+    let mut numbers = log.list()?;
+    if state.segment > 0 {
+        let shares = index.shares()?;
+        // The file of a segment that was compacted away may outlive its row.
+        for number in numbers.extract_if(.., |n| *n < state.segment && !shares.contains_key(n)) {
+            log.remove(number)?;
+        }
+        if !numbers.contains(&state.segment) || log.segment(state.segment)?.file.len()? < state.tail
+        {
+            recovery.damaged += 1;
+            return Err(ReplayError::IndexAhead);
+        }
+        numbers.retain(|number| *number >= state.segment);
+    }
+    let mut run = Run {
+        gaps: Gaps {
+            mark: state.next,
+            expected: state.next,
+            open: Vec::new(),
+            lost: 0,
+        },
+        state,
+        dropped: BTreeSet::new(),
+        replayed: 0,
+    };
+    let mut active = None;
+    for (at, number) in numbers.iter().enumerate() {
+        let segment = log.segment(*number)?;
+        let newest = at + 1 == numbers.len();
+        let torn = newest && *number > run.state.segment && segment.first_sequence.is_none();
+        if torn && segment.file.len()? <= HEADER {
+            // It was being made; entries come after its header is durable.
+            drop(segment);
+            log.remove(*number)?;
+            continue;
+        }
+        let contiguous = at > 0 && numbers.get(at - 1).is_some_and(|n| n + 1 == *number);
+        let (end, len) = run.segment(index, &segment, contiguous)?;
+        active = segment.first_sequence.is_some().then(|| segment.clone());
+        if newest && end < len {
+            //# STORE-17: Only what lies behind the last true entry of the newest segment may be
+            //# cut off.
+            segment.file.set_len(end)?;
+            recovery.cut_bytes += len - end;
+        } else if end < len {
+            recovery.damaged += 1;
+        }
+        if newest {
+            // Its last group may have been written and not yet synced.
+            segment.file.sync()?;
+        }
+    }
+    recovery.damaged += run.gaps.lost;
+    recovery.replayed += run.replayed;
+    Ok(Replayed {
+        state: run.state,
+        active,
+        dropped: run.dropped,
+    })
+}
+
+struct Run {
+    state: State,
+    gaps: Gaps,
+    dropped: BTreeSet<BlobId>,
+    replayed: u64,
+}
+
+impl Run {
+    /// Takes in one segment. Gives the end of its last true entry, and its
+    /// length.
+    fn segment<F: VfsFile>(
+        &mut self,
+        index: &Index,
+        segment: &Segment<F>,
+        contiguous: bool,
+    ) -> Result<(u64, u64), ReplayError> {
+        let known = segment.number == self.state.segment;
+        let mut end = if known { self.state.tail } else { HEADER };
+        if !known && let Some(first) = segment.first_sequence {
+            // A segment begins when all before it is durable. Where segments
+            // before it were compacted away, missing numbers mean nothing.
+            if !contiguous {
+                self.gaps.expected = self.gaps.expected.max(first);
+            }
+            self.gaps.begin(first);
+        }
+        let mut scanner = segment.scan(end, self.gaps.expected.saturating_sub(1))?;
+        let mut more = true;
+        while more {
+            let state = self.state.clone();
+            let written = index.write(false, &state, |tables| -> Result<bool, ReplayError> {
+                tables.touch(segment.number);
+                for _ in 0..BATCH {
+                    let Some(entry) = scanner.next()? else {
+                        return Ok(false);
+                    };
+                    if !entry.body_is_true(&segment.key) {
+                        continue;
+                    }
+                    self.gaps.entry(entry.sequence, entry.mark);
+                    end = entry.offset + entry.len as u64;
+                    let loc = Loc {
+                        segment: segment.number,
+                        offset: entry.offset as u32,
+                        len: entry.len as u32,
+                    };
+                    tables.apply(entry.kind, entry.key, entry.body, loc)?;
+                    note_drop(&mut self.dropped, entry.kind, entry.key);
+                    self.replayed += 1;
+                    tables.state.next = entry.sequence.saturating_add(1);
+                }
+                Ok(true)
+            });
+            let (left, state, _) = written?;
+            more = left;
+            self.state = state;
+        }
+        self.state.segment = segment.number;
+        self.state.tail = end;
+        self.state.next = self.state.next.max(self.gaps.expected);
+        Ok((end, scanner.end()))
+    }
+}
+
+fn note_drop(dropped: &mut BTreeSet<BlobId>, kind: Kind, key: &[u8]) {
+    let Ok(id) = key.try_into().map(BlobId) else {
+        return;
+    };
+    match kind {
+        Kind::BlobDrop => dropped.insert(id),
+        Kind::Blob | Kind::BlobFile => dropped.remove(&id),
+        _ => false,
+    };
+}
+
+/// Missing sequence numbers. Those below a mark that comes later were durable
+/// and are lost; the others may never have been finished.
+struct Gaps {
+    mark: u64,
+    expected: u64,
+    open: Vec<(u64, u64)>,
+    lost: u64,
+}
+
+impl Gaps {
+    /// A segment begins, whose first entry was to have this number.
+    fn begin(&mut self, first: u64) {
+        self.missing(first);
+        self.raise(first);
+    }
+
+    fn entry(&mut self, sequence: u64, mark: u64) {
+        self.missing(sequence);
+        self.expected = sequence.saturating_add(1);
+        self.raise(mark);
+    }
+
+    fn missing(&mut self, next: u64) {
+        if next > self.expected {
+            self.open.push((self.expected, next));
+            self.expected = next;
+        }
+    }
+
+    fn raise(&mut self, mark: u64) {
+        self.mark = self.mark.max(mark);
+        let mark = self.mark;
+        let mut lost = 0;
+        self.open.retain_mut(|(from, to)| {
+            let known = mark.clamp(*from, *to);
+            lost += known - *from;
+            *from = known;
+            from < to
+        });
+        self.lost += lost;
+    }
+}

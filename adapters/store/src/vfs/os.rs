@@ -1,0 +1,177 @@
+//! The operating system's files.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Kind, Vfs, VfsFile};
+
+/// A directory on disk. Files are made with mode 0600, directories with 0700.
+#[derive(Clone, Debug)]
+pub struct OsVfs {
+    root: PathBuf,
+}
+
+impl OsVfs {
+    /// The tree at `root`, made with its parents if it is not there.
+    ///
+    /// `root` itself may be reached through links; inside it none is followed.
+    pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
+        let root = root.as_ref();
+        if !root.exists() {
+            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        }
+        let root = root.canonicalize()?;
+        if !root.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { root })
+    }
+
+    fn join(&self, path: &str) -> PathBuf {
+        if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
+    }
+
+    /// The path of a file, after a look at its directories: a link among them
+    /// would lead out of the tree.
+    fn inside(&self, path: &str) -> io::Result<PathBuf> {
+        for (end, _) in path.match_indices('/') {
+            let dir = self.root.join(&path[..end]);
+            if !dir.symlink_metadata()?.is_dir() {
+                return Err(not_ours("a directory of the store is something else"));
+            }
+        }
+        Ok(self.join(path))
+    }
+}
+
+impl Vfs for OsVfs {
+    type File = File;
+    type Lock = File;
+
+    fn create_new(&self, path: &str) -> io::Result<File> {
+        options().create_new(true).open(self.inside(path)?)
+    }
+
+    fn open(&self, path: &str) -> io::Result<File> {
+        let path = self.inside(path)?;
+        match options().open(&path) {
+            Ok(file) if file.metadata()?.is_file() => Ok(file),
+            Ok(_) => Err(not_ours("not a regular file")),
+            // A link, a directory or an idle pipe is refused by open itself,
+            // each with an error of its own.
+            Err(error) => match path.symlink_metadata() {
+                Ok(meta) if !meta.is_file() => Err(not_ours("not a regular file")),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.inside(from)?, self.inside(to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        std::fs::remove_file(self.inside(path)?)
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        let path = self.inside(path)?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if path.symlink_metadata()?.is_dir() {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::NotADirectory.into())
+                }
+            }
+            result => result,
+        }
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        File::open(self.join(path))?.sync_all()
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.join(path))? {
+            // The store makes no name that is not text; others are not its.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
+        match self.join(path).symlink_metadata() {
+            Ok(meta) if meta.is_file() => Ok(Some(Kind::File(meta.len()))),
+            Ok(meta) if meta.is_dir() => Ok(Some(Kind::Dir)),
+            Ok(_) => Ok(Some(Kind::Other)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_lock(&self, path: &str) -> io::Result<Option<File>> {
+        let file = options()
+            .create(true)
+            .truncate(false)
+            .open(self.inside(path)?)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl VfsFile for File {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match FileExt::read_at(self, rest, offset.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    // Without O_NONBLOCK, opening a pipe would wait for its other end.
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
+fn not_ours(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

@@ -1,0 +1,329 @@
+//! What a start finds, and what it makes of it.
+
+mod support;
+
+use peerhold_core::disk::{DiskData, DiskError, DiskKind};
+use peerhold_core::id::BlobId;
+use peerhold_core::path::Layout;
+use peerhold_store::vfs::{MemVfs, Vfs, VfsFile};
+use peerhold_store::{OpenError, Store};
+use support::*;
+
+/// Everything a test puts in, so that it can be looked for.
+fn fill(store: &Store<MemVfs>) {
+    load(store);
+    for n in 0..30 {
+        let batch = vec![
+            put_blob(&bytes(n, 100), 1),
+            put_blob(&bytes(n, 900), 1),
+            DiskKind::PutRecord(record(n as u8, n, 60)),
+            DiskKind::PutDebts(vec![debt(n as u8, 1)]),
+        ];
+        assert!(run(store, batch).iter().all(Result::is_ok));
+    }
+    one(store, DiskKind::PutMembers(bytes(99, 70))).unwrap();
+    for n in 0..10 {
+        one(store, DiskKind::ForgetBlob(BlobId::of(&bytes(n, 100)))).unwrap();
+        one(store, DiskKind::ForgetBlob(BlobId::of(&bytes(n, 900)))).unwrap();
+        one(store, DiskKind::ClearDebts(vec![debt(n as u8, 1)])).unwrap();
+    }
+}
+
+fn check(store: &Store<MemVfs>) {
+    for n in 0..30 {
+        for len in [100, 900] {
+            let blob = bytes(n, len);
+            let expected = if n < 10 { Err(DiskError::NotFound) } else { Ok(blob.clone()) };
+            assert_eq!(get(store, BlobId::of(&blob)), expected);
+        }
+        assert_eq!(newest(store, key(n as u8)), Ok(Some(record(n as u8, n, 60))));
+    }
+    let loaded = load(store);
+    assert_eq!(loaded.members, Some(bytes(99, 70)));
+    assert_eq!((loaded.debts.len(), loaded.records, loaded.blobs), (20, 30, 40));
+    assert_eq!(loaded.starts, 2);
+    assert_eq!(store.stats().claims, 40);
+}
+
+fn segments(vfs: &MemVfs) -> Vec<String> {
+    vfs.files().into_iter().filter(|path| path.starts_with("log/")).collect()
+}
+
+fn flip(vfs: &MemVfs, path: &str, at: u64) {
+    let file = vfs.open(path).unwrap();
+    let mut byte = [0];
+    file.read_at(&mut byte, at).unwrap();
+    file.write_at(&[byte[0] ^ 0x40], at).unwrap();
+}
+
+#[test]
+fn a_store_that_was_dropped_opens_without_replay() {
+    let vfs = MemVfs::new();
+    fill(&open(vfs.clone()));
+    let store = open(vfs);
+    assert_eq!(store.recovery().replayed, 0);
+    check(&store);
+}
+
+#[test]
+fn an_index_that_lags_is_brought_up_to_the_log() {
+    for groups in [4, 1000] {
+        let vfs = MemVfs::new();
+        let mut config = config();
+        config.index_commit_groups = groups;
+        let store = Store::open(vfs.clone(), config).unwrap();
+        fill(&store);
+        let crashed = vfs.snapshot();
+        drop(store);
+        let store = open(crashed);
+        let recovery = store.recovery();
+        assert!(recovery.replayed > 0 && !recovery.index_rebuilt, "{recovery:?}");
+        assert_eq!((recovery.damaged, recovery.cut_bytes), (0, 0));
+        check(&store);
+    }
+}
+
+#[test]
+fn an_index_that_is_missing_is_rebuilt_from_the_log() {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    fill(&store);
+    let stats = store.stats();
+    drop(store);
+    vfs.remove("index.redb").unwrap();
+    let store = open(vfs);
+    assert!(store.recovery().index_rebuilt);
+    assert_eq!(store.stats(), stats);
+    check(&store);
+}
+
+#[test]
+fn an_index_that_is_damaged_anywhere_is_rebuilt_from_the_log() {
+    let vfs = MemVfs::new();
+    fill(&open(vfs.clone()));
+    let len = vfs.open("index.redb").unwrap().len().unwrap();
+    for at in (0..len).step_by(997) {
+        let vfs = vfs.snapshot();
+        flip(&vfs, "index.redb", at);
+        check(&open(vfs));
+    }
+}
+
+#[test]
+fn an_index_of_nonsense_is_rebuilt_from_the_log() {
+    let vfs = MemVfs::new();
+    fill(&open(vfs.clone()));
+    for len in [0, 10, 5000] {
+        let vfs = vfs.snapshot();
+        let file = vfs.open("index.redb").unwrap();
+        file.set_len(len).unwrap();
+        file.write_at(&bytes(1, len as usize), 0).unwrap();
+        check(&open(vfs));
+    }
+}
+
+#[test]
+fn an_index_ahead_of_the_log_is_rebuilt_and_the_loss_counted() {
+    let vfs = MemVfs::new();
+    fill(&open(vfs.clone()));
+    let last = segments(&vfs).pop().unwrap();
+    vfs.open(&last).unwrap().set_len(100).unwrap();
+    let store = open(vfs);
+    assert!(store.recovery().index_rebuilt && store.recovery().damaged > 0);
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_and_what_was_before_is_there() {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    one(&store, DiskKind::PutRecord(record(1, 1, 10))).unwrap();
+    let path = segments(&vfs).pop().unwrap();
+    let before = vfs.open(&path).unwrap().len().unwrap();
+    one(&store, DiskKind::PutRecord(record(2, 1, 10))).unwrap();
+    let after = vfs.open(&path).unwrap().len().unwrap();
+    // Its last 4 bytes are padding.
+    for cut in before..after {
+        for fill in [None, Some(0), Some(0xff)] {
+            let crashed = vfs.snapshot();
+            let file = crashed.open(&path).unwrap();
+            file.set_len(cut).unwrap();
+            if let Some(fill) = fill {
+                file.write_at(&vec![fill; (after - cut) as usize], cut).unwrap();
+            }
+            let left = file.len().unwrap() - before;
+            let store = open(crashed);
+            assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))), "cut at {cut}");
+            if cut < after - 4 || fill.is_none() {
+                assert_eq!(store.recovery().cut_bytes, left, "cut at {cut}, {fill:?}");
+                assert_eq!(newest(&store, key(2)), Ok(None), "cut at {cut}, {fill:?}");
+            }
+            assert_eq!(store.recovery().damaged, 0, "cut at {cut}, {fill:?}");
+            one(&store, DiskKind::PutRecord(record(3, 1, 10))).unwrap();
+            assert_eq!(newest(&store, key(3)), Ok(Some(record(3, 1, 10))));
+        }
+    }
+}
+
+#[test]
+fn damage_before_the_tail_is_counted_and_stepped_over() {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    let path_of = |vfs: &MemVfs| segments(vfs).pop().unwrap();
+    one(&store, DiskKind::PutRecord(record(1, 1, 10))).unwrap();
+    let path = path_of(&vfs);
+    let start = vfs.open(&path).unwrap().len().unwrap();
+    one(&store, DiskKind::PutRecord(record(2, 1, 10))).unwrap();
+    let end = vfs.open(&path).unwrap().len().unwrap();
+    one(&store, DiskKind::PutRecord(record(3, 1, 10))).unwrap();
+    for at in start..end {
+        let damaged = vfs.snapshot();
+        damaged.remove("index.redb").unwrap();
+        flip(&damaged, &path, at);
+        let store = open(damaged);
+        assert_eq!(store.recovery().cut_bytes, 0, "flipped at {at}");
+        assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))), "flipped at {at}");
+        assert_eq!(newest(&store, key(3)), Ok(Some(record(3, 1, 10))), "flipped at {at}");
+        let lost = newest(&store, key(2)).unwrap().is_none();
+        assert_eq!(store.recovery().damaged, u64::from(lost), "flipped at {at}");
+        // Only padding can be flipped without loss.
+        assert!(lost || at + 8 > end, "flipped at {at}");
+    }
+}
+
+#[test]
+fn damage_met_by_a_read_is_reported_and_not_served_again() {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    let (small, large) = (bytes(1, 300), bytes(2, 3000));
+    run(&store, vec![put_blob(&small, 1), put_blob(&large, 1), DiskKind::PutRecord(record(1, 1, 200))]);
+    let path = segments(&vfs).pop().unwrap();
+    // The body of the first entry, and near the end that of the record.
+    flip(&vfs, &path, 80 + 56 + 32 + 10);
+    let end = vfs.open(&path).unwrap().len().unwrap();
+    flip(&vfs, &path, end - 20);
+    let file = vfs.files().into_iter().find(|path| path.starts_with("blobs/")).unwrap();
+    flip(&vfs, &file, 1234);
+    for id in [BlobId::of(&small), BlobId::of(&large)] {
+        assert_eq!(get(&store, id), Err(DiskError::Corrupt));
+        assert_eq!(get(&store, id), Err(DiskError::NotFound));
+    }
+    assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+    assert_eq!(newest(&store, key(1)), Ok(None));
+    assert_eq!(store.stats().damaged, 3);
+    assert!(vfs.files().contains(&format!("damaged/{}", BlobId::of(&large))));
+    for blob in [&small, &large] {
+        one(&store, put_blob(blob, 2)).unwrap();
+        assert_eq!(get(&store, BlobId::of(blob)).as_ref(), Ok(blob), "a good copy heals it");
+    }
+}
+
+#[test]
+fn a_damaged_segment_header_loses_no_entry() {
+    let vfs = MemVfs::new();
+    fill(&open(vfs.clone()));
+    for at in 0..80 {
+        let damaged = vfs.snapshot();
+        damaged.remove("index.redb").unwrap();
+        for path in segments(&damaged) {
+            flip(&damaged, &path, at);
+        }
+        check(&open(damaged));
+    }
+}
+
+#[test]
+fn bytes_of_a_blob_cannot_pose_as_an_entry() {
+    // What an attacker sees of a store is a segment made with a secret he does
+    // not have; he replays it inside a blob.
+    let theirs = MemVfs::new();
+    let mut other = config();
+    other.entropy = [8; 32];
+    let store = Store::open(theirs.clone(), other).unwrap();
+    one(&store, DiskKind::PutRecord(record(66, 66, 10))).unwrap();
+    let segment = theirs.open(&segments(&theirs)[0]).unwrap();
+    let mut forged = vec![0; segment.len().unwrap() as usize];
+    segment.read_at(&mut forged, 0).unwrap();
+
+    let vfs = MemVfs::new();
+    let mut big = config();
+    big.small_blob_max = 64 << 10;
+    let store = Store::open(vfs.clone(), big.clone()).unwrap();
+    // At every alignment that the search may try.
+    for shift in 0..8 {
+        let mut blob = vec![0; shift];
+        blob.extend_from_slice(&forged);
+        one(&store, put_blob(&blob.into(), 1)).unwrap();
+    }
+    one(&store, DiskKind::PutRecord(record(1, 1, 10))).unwrap();
+    let crashed = vfs.snapshot();
+    crashed.remove("index.redb").unwrap();
+    for path in segments(&crashed) {
+        // Lengths are damaged, so that the search goes through the bodies.
+        let len = crashed.open(&path).unwrap().len().unwrap();
+        flip(&crashed, &path, 80 + 50);
+        assert!(len > 80);
+    }
+    let store = Store::open(crashed, big).unwrap();
+    assert!(store.recovery().damaged > 0);
+    assert_eq!(newest(&store, key(66)), Ok(None));
+    assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))));
+}
+
+#[test]
+fn only_tmp_is_swept_at_start() {
+    let vfs = MemVfs::new();
+    let blob = bytes(1, 5000);
+    one(&open(vfs.clone()), put_blob(&blob, 1)).unwrap();
+    for path in ["tmp/0000000000000007", "tmp/other", "damaged/x", "mine"] {
+        vfs.create_new(path).unwrap();
+    }
+    let store = open(vfs.clone());
+    assert_eq!(store.recovery().swept, 2);
+    let files = vfs.files();
+    assert!(files.contains(&"damaged/x".to_owned()) && files.contains(&"mine".to_owned()));
+    assert!(!files.iter().any(|path| path.starts_with("tmp/")));
+    assert_eq!(get(&store, BlobId::of(&blob)), Ok(blob));
+}
+
+#[test]
+fn a_blob_file_that_no_entry_names_is_not_held() {
+    let vfs = MemVfs::new();
+    let blob = bytes(1, 5000);
+    let store = open(vfs.clone());
+    let path = format!("blobs/{}", Layout::Flat.path(&BlobId::of(&blob)));
+    vfs.create_dir(path.rsplit_once('/').unwrap().0).unwrap();
+    vfs.create_new(&path).unwrap().write_at(b"half", 0).unwrap();
+    assert_eq!(get(&store, BlobId::of(&blob)), Err(DiskError::NotFound));
+    assert_eq!(
+        one(&store, DiskKind::Claim(claim(&blob, 1))),
+        Ok(DiskData::Claimed { held: false })
+    );
+    one(&store, put_blob(&blob, 1)).unwrap();
+    assert_eq!(get(&store, BlobId::of(&blob)), Ok(blob));
+}
+
+#[test]
+fn a_store_of_a_newer_program_is_refused_untouched() {
+    let vfs = MemVfs::new();
+    drop(open(vfs.clone()));
+    vfs.create_new("tmp/left").unwrap();
+    vfs.open("FORMAT").unwrap().write_at(b"peerhold store 9", 0).unwrap();
+    let refused = try_open(vfs.clone()).map(drop);
+    assert!(matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })), "{refused:?}");
+    assert!(vfs.files().contains(&"tmp/left".to_owned()));
+}
+
+#[test]
+fn a_format_file_that_is_damaged_or_missing_is_refused() {
+    let vfs = MemVfs::new();
+    fill(&open(vfs.clone()));
+    let len = vfs.open("FORMAT").unwrap().len().unwrap();
+    for at in 0..len {
+        let vfs = vfs.snapshot();
+        vfs.open("FORMAT").unwrap().write_at(&[0xfe], at).unwrap();
+        let refused = try_open(vfs).map(drop);
+        assert!(matches!(refused, Err(OpenError::FormatDamaged(_))), "at {at}: {refused:?}");
+    }
+    vfs.remove("FORMAT").unwrap();
+    assert!(matches!(try_open(vfs), Err(OpenError::FormatMissing)));
+}
