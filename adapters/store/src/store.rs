@@ -136,6 +136,8 @@ pub(crate) struct Writer<F> {
     /// Groups and bytes that the durable index lacks.
     pub(crate) groups_behind: u32,
     pub(crate) bytes_behind: u64,
+    /// Whether the reserve is there. Without, only what frees space is done.
+    pub(crate) reserve: bool,
     /// Directories in which names were removed since the index was durable.
     pub(crate) unlinked: BTreeSet<String>,
     pub(crate) compaction: Option<Cursor>,

@@ -33,20 +33,33 @@ fn check(store: &Store<MemVfs>) {
     for n in 0..30 {
         for len in [100, 900] {
             let blob = bytes(n, len);
-            let expected = if n < 10 { Err(DiskError::NotFound) } else { Ok(blob.clone()) };
+            let expected = if n < 10 {
+                Err(DiskError::NotFound)
+            } else {
+                Ok(blob.clone())
+            };
             assert_eq!(get(store, BlobId::of(&blob)), expected);
         }
-        assert_eq!(newest(store, key(n as u8)), Ok(Some(record(n as u8, n, 60))));
+        assert_eq!(
+            newest(store, key(n as u8)),
+            Ok(Some(record(n as u8, n, 60)))
+        );
     }
     let loaded = load(store);
     assert_eq!(loaded.members, Some(bytes(99, 70)));
-    assert_eq!((loaded.debts.len(), loaded.records, loaded.blobs), (20, 30, 40));
+    assert_eq!(
+        (loaded.debts.len(), loaded.records, loaded.blobs),
+        (20, 30, 40)
+    );
     assert_eq!(loaded.starts, 2);
     assert_eq!(store.stats().claims, 40);
 }
 
 fn segments(vfs: &MemVfs) -> Vec<String> {
-    vfs.files().into_iter().filter(|path| path.starts_with("log/")).collect()
+    vfs.files()
+        .into_iter()
+        .filter(|path| path.starts_with("log/"))
+        .collect()
 }
 
 fn flip(vfs: &MemVfs, path: &str, at: u64) {
@@ -77,7 +90,10 @@ fn an_index_that_lags_is_brought_up_to_the_log() {
         drop(store);
         let store = open(crashed);
         let recovery = store.recovery();
-        assert!(recovery.replayed > 0 && !recovery.index_rebuilt, "{recovery:?}");
+        assert!(
+            recovery.replayed > 0 && !recovery.index_rebuilt,
+            "{recovery:?}"
+        );
         assert_eq!((recovery.damaged, recovery.cut_bytes), (0, 0));
         check(&store);
     }
@@ -148,11 +164,16 @@ fn a_tail_torn_at_any_byte_is_cut_and_what_was_before_is_there() {
             let file = crashed.open(&path).unwrap();
             file.set_len(cut).unwrap();
             if let Some(fill) = fill {
-                file.write_at(&vec![fill; (after - cut) as usize], cut).unwrap();
+                file.write_at(&vec![fill; (after - cut) as usize], cut)
+                    .unwrap();
             }
             let left = file.len().unwrap() - before;
             let store = open(crashed);
-            assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))), "cut at {cut}");
+            assert_eq!(
+                newest(&store, key(1)),
+                Ok(Some(record(1, 1, 10))),
+                "cut at {cut}"
+            );
             if cut < after - 4 || fill.is_none() {
                 assert_eq!(store.recovery().cut_bytes, left, "cut at {cut}, {fill:?}");
                 assert_eq!(newest(&store, key(2)), Ok(None), "cut at {cut}, {fill:?}");
@@ -181,8 +202,16 @@ fn damage_before_the_tail_is_counted_and_stepped_over() {
         flip(&damaged, &path, at);
         let store = open(damaged);
         assert_eq!(store.recovery().cut_bytes, 0, "flipped at {at}");
-        assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))), "flipped at {at}");
-        assert_eq!(newest(&store, key(3)), Ok(Some(record(3, 1, 10))), "flipped at {at}");
+        assert_eq!(
+            newest(&store, key(1)),
+            Ok(Some(record(1, 1, 10))),
+            "flipped at {at}"
+        );
+        assert_eq!(
+            newest(&store, key(3)),
+            Ok(Some(record(3, 1, 10))),
+            "flipped at {at}"
+        );
         let lost = newest(&store, key(2)).unwrap().is_none();
         assert_eq!(store.recovery().damaged, u64::from(lost), "flipped at {at}");
         // Only padding can be flipped without loss.
@@ -195,13 +224,24 @@ fn damage_met_by_a_read_is_reported_and_not_served_again() {
     let vfs = MemVfs::new();
     let store = open(vfs.clone());
     let (small, large) = (bytes(1, 300), bytes(2, 3000));
-    run(&store, vec![put_blob(&small, 1), put_blob(&large, 1), DiskKind::PutRecord(record(1, 1, 200))]);
+    run(
+        &store,
+        vec![
+            put_blob(&small, 1),
+            put_blob(&large, 1),
+            DiskKind::PutRecord(record(1, 1, 200)),
+        ],
+    );
     let path = segments(&vfs).pop().unwrap();
     // The body of the first entry, and near the end that of the record.
     flip(&vfs, &path, 80 + 56 + 32 + 10);
     let end = vfs.open(&path).unwrap().len().unwrap();
     flip(&vfs, &path, end - 20);
-    let file = vfs.files().into_iter().find(|path| path.starts_with("blobs/")).unwrap();
+    let file = vfs
+        .files()
+        .into_iter()
+        .find(|path| path.starts_with("blobs/"))
+        .unwrap();
     flip(&vfs, &file, 1234);
     for id in [BlobId::of(&small), BlobId::of(&large)] {
         assert_eq!(get(&store, id), Err(DiskError::Corrupt));
@@ -210,10 +250,17 @@ fn damage_met_by_a_read_is_reported_and_not_served_again() {
     assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
     assert_eq!(newest(&store, key(1)), Ok(None));
     assert_eq!(store.stats().damaged, 3);
-    assert!(vfs.files().contains(&format!("damaged/{}", BlobId::of(&large))));
+    assert!(
+        vfs.files()
+            .contains(&format!("damaged/{}", BlobId::of(&large)))
+    );
     for blob in [&small, &large] {
         one(&store, put_blob(blob, 2)).unwrap();
-        assert_eq!(get(&store, BlobId::of(blob)).as_ref(), Ok(blob), "a good copy heals it");
+        assert_eq!(
+            get(&store, BlobId::of(blob)).as_ref(),
+            Ok(blob),
+            "a good copy heals it"
+        );
     }
 }
 
@@ -307,9 +354,15 @@ fn a_store_of_a_newer_program_is_refused_untouched() {
     let vfs = MemVfs::new();
     drop(open(vfs.clone()));
     vfs.create_new("tmp/left").unwrap();
-    vfs.open("FORMAT").unwrap().write_at(b"peerhold store 9", 0).unwrap();
+    vfs.open("FORMAT")
+        .unwrap()
+        .write_at(b"peerhold store 9", 0)
+        .unwrap();
     let refused = try_open(vfs.clone()).map(drop);
-    assert!(matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })),
+        "{refused:?}"
+    );
     assert!(vfs.files().contains(&"tmp/left".to_owned()));
 }
 
@@ -322,7 +375,10 @@ fn a_format_file_that_is_damaged_or_missing_is_refused() {
         let vfs = vfs.snapshot();
         vfs.open("FORMAT").unwrap().write_at(&[0xfe], at).unwrap();
         let refused = try_open(vfs).map(drop);
-        assert!(matches!(refused, Err(OpenError::FormatDamaged(_))), "at {at}: {refused:?}");
+        assert!(
+            matches!(refused, Err(OpenError::FormatDamaged(_))),
+            "at {at}: {refused:?}"
+        );
     }
     vfs.remove("FORMAT").unwrap();
     assert!(matches!(try_open(vfs), Err(OpenError::FormatMissing)));

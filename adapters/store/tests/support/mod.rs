@@ -19,6 +19,7 @@ pub fn config() -> StoreConfig {
     config.small_blob_max = 512;
     config.cache_bytes = 1 << 20;
     config.index_commit_groups = 8;
+    config.reserve_bytes = 256 << 10;
     config.compact_bytes = 2 << 10;
     config
 }
@@ -33,8 +34,15 @@ pub fn try_open<V: Vfs>(vfs: V) -> Result<Store<V>, OpenError> {
 
 /// Executes operations as one batch.
 pub fn run<V: Vfs>(store: &Store<V>, kinds: Vec<DiskKind>) -> Vec<Outcome> {
-    let prepared = kinds.into_iter().map(|kind| store.prepare(DiskOp::detached(kind))).collect();
-    store.commit(prepared).into_iter().map(|done| done.result().clone()).collect()
+    let prepared = kinds
+        .into_iter()
+        .map(|kind| store.prepare(DiskOp::detached(kind)))
+        .collect();
+    store
+        .commit(prepared)
+        .into_iter()
+        .map(|done| done.result().clone())
+        .collect()
 }
 
 pub fn one<V: Vfs>(store: &Store<V>, kind: DiskKind) -> Outcome {
@@ -57,7 +65,13 @@ pub fn get<V: Vfs>(store: &Store<V>, id: BlobId) -> Result<Bytes, DiskError> {
 }
 
 pub fn newest<V: Vfs>(store: &Store<V>, key: RecordKey) -> Result<Option<StoredRecord>, DiskError> {
-    match one(store, DiskKind::GetRecord { key, part: Part::All }) {
+    match one(
+        store,
+        DiskKind::GetRecord {
+            key,
+            part: Part::All,
+        },
+    ) {
         Ok(DiskData::Record(record)) => Ok(record),
         Ok(other) => panic!("record: {other:?}"),
         Err(error) => Err(error),
@@ -84,11 +98,17 @@ pub fn claim(blob: &Bytes, put: u8) -> Claim {
 }
 
 pub fn put_blob(blob: &Bytes, put: u8) -> DiskKind {
-    DiskKind::PutBlob { claim: claim(blob, put), bytes: blob.clone() }
+    DiskKind::PutBlob {
+        claim: claim(blob, put),
+        bytes: blob.clone(),
+    }
 }
 
 pub fn key(name: u8) -> RecordKey {
-    RecordKey { namespace: NamespaceId([1; 32]), tag: NameTag([name; 32]) }
+    RecordKey {
+        namespace: NamespaceId([1; 32]),
+        tag: NameTag([name; 32]),
+    }
 }
 
 pub fn version(n: u64) -> Version {
@@ -110,6 +130,13 @@ pub fn record(name: u8, n: u64, content: usize) -> StoredRecord {
 }
 
 pub fn debt(target: u8, name: u8) -> Debt {
-    let owed = Owed::Record { key: key(name), version: version(3), put: PutId([4; 16]) };
-    Debt { target: NodeId([target; 32]), owed }
+    let owed = Owed::Record {
+        key: key(name),
+        version: version(3),
+        put: PutId([4; 16]),
+    };
+    Debt {
+        target: NodeId([target; 32]),
+        owed,
+    }
 }
