@@ -309,7 +309,8 @@ impl<V: Vfs> Store<V> {
                 index_error(&error)
             }
         };
-        // Synced, so that what is reported as not done cannot come back.
+        //# STORE-11: What was not written for want of space MUST be cut off the log, and the cut
+        //# synced, before it is reported.
         let cut = active
             .file
             .set_len(writer.state.tail)

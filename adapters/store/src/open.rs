@@ -105,8 +105,11 @@ impl<V: Vfs> Store<V> {
             tmp_names: AtomicU64::new(0),
             _lock: lock,
         };
-        for id in &replayed.dropped {
-            store.unlink(&mut store.writer(), id);
+        // Where the log is damaged, what was lost may have set them again.
+        if store.recovery.damaged == 0 {
+            for id in &replayed.dropped {
+                store.unlink(&mut store.writer(), id);
+            }
         }
         Ok(store)
     }
@@ -237,7 +240,7 @@ fn replay_error(error: ReplayError) -> OpenError {
     }
 }
 
-//# STORE-3: A start MUST remove what is in `tmp/`, and nothing else.
+//# STORE-3: A start MUST remove what is in `tmp/`.
 fn sweep<V: Vfs>(vfs: &V) -> Result<u64, OpenError> {
     let names = vfs.list(TMP).map_err(OpenError::io("list", TMP))?;
     let mut swept = 0;
@@ -289,6 +292,8 @@ impl Format {
             return damaged("first line");
         };
         match version.parse() {
+            //# STORE-5: A store whose first line has a greater number MUST be refused before
+            //# anything in it is changed.
             Ok(found) if found > FORMAT_KNOWN => {
                 return Err(OpenError::NewerFormat {
                     found,

@@ -78,14 +78,6 @@ pub(crate) enum Step {
 }
 
 impl Prepared {
-    /// The completion, if it is there already.
-    pub fn done(self) -> Result<DiskDone, Write> {
-        match self {
-            Self::Done(done) => Ok(done),
-            Self::Write(write) => Err(write),
-        }
-    }
-
     pub(crate) fn write(op: DiskOp, step: Step) -> Self {
         Self::Write(Write { op, step })
     }

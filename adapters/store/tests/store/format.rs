@@ -1,15 +1,13 @@
 //! FORMAT.md, pinned by bytes.
 
-mod support;
-
+use crate::support::*;
 use peerhold_core::disk::DiskKind;
 use peerhold_core::id::BlobId;
 use peerhold_store::Store;
 use peerhold_store::vfs::{MemVfs, Vfs, VfsFile};
-use support::*;
 
 /// A segment, as hex: lines that start with `#` are comments.
-const SEGMENT: &str = include_str!("vectors/segment.txt");
+const SEGMENT: &str = include_str!("../vectors/segment.txt");
 const FORMAT: &str = "peerhold store 1\nlayout flat\nsecret \
     b4d1776fbe8a13961fc1b48f551622071ad615f610907d000f9f00cdce6a49b1\n";
 

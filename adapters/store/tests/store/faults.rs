@@ -1,18 +1,16 @@
 //! Full disks, failed syncs, and a machine that stops anywhere.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::support::*;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
 use peerhold_core::id::BlobId;
 use peerhold_store::vfs::{FailAfter, Kind, MemVfs, Vfs, VfsFile};
 use peerhold_store::{Health, Store, StoreConfig};
-use support::*;
 
 /// Counts syncs of files, and fails those of paths that start with a word.
 #[derive(Clone, Debug)]
@@ -312,7 +310,7 @@ struct Told {
 /// Puts, forgets, rolls and compacts, and writes down what completes. Gives up
 /// at the first failure.
 fn scenario<V: Vfs>(store: &Store<V>, told: &mut Told) -> bool {
-    let blob = |n: usize| bytes(n as u64, if n % 3 == 0 { 700 } else { 350 });
+    let blob = |n: usize| bytes(n as u64, if n.is_multiple_of(3) { 700 } else { 350 });
     for n in 0..26 {
         let name = (n % 4) as u8;
         let members = bytes(n as u64, 64);
@@ -343,7 +341,7 @@ fn scenario<V: Vfs>(store: &Store<V>, told: &mut Told) -> bool {
 
 #[test]
 fn whatever_call_the_machine_stops_at_nothing_completed_is_lost() {
-    let blob = |n: usize| bytes(n as u64, if n % 3 == 0 { 700 } else { 350 });
+    let blob = |n: usize| bytes(n as u64, if n.is_multiple_of(3) { 700 } else { 350 });
     let (mut calls, mut compacted) = (0, false);
     loop {
         let disk = MemVfs::new();

@@ -1,19 +1,16 @@
 //! On the operating system's files. Whoever runs these may be root, to whom no
 //! permission is denied; so they look at modes, not at refusals.
-#![cfg(unix)]
-
-mod support;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::*;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
 use peerhold_core::id::BlobId;
 use peerhold_core::path::Layout;
 use peerhold_store::vfs::{OsVfs, Vfs};
 use peerhold_store::{OpenError, Store};
-use support::*;
 use tempfile::tempdir;
 
 fn open_dir(root: &Path) -> Store<OsVfs> {
