@@ -1,17 +1,15 @@
 //! Any operations, with restarts of every kind between them: the store says
 //! what a map would.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::*;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
 use peerhold_core::id::BlobId;
 use peerhold_store::Store;
 use peerhold_store::vfs::{MemVfs, Vfs};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
-use support::*;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -57,7 +55,7 @@ struct Model {
 }
 
 fn blob(n: u8) -> Bytes {
-    bytes(n.into(), if n % 2 == 0 { 300 } else { 800 })
+    bytes(n.into(), if n.is_multiple_of(2) { 300 } else { 800 })
 }
 
 fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {

@@ -1,12 +1,10 @@
 //! Old segments are rewritten and removed.
 
-mod support;
-
+use crate::support::*;
 use peerhold_core::disk::{DiskError, DiskKind, DiskOp};
 use peerhold_core::id::BlobId;
 use peerhold_store::vfs::{MemVfs, Vfs};
 use peerhold_store::{Prepared, Store};
-use support::*;
 
 /// Runs idle commits until nothing changes.
 fn settle<V: Vfs>(store: &Store<V>) {

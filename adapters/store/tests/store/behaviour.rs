@@ -1,14 +1,12 @@
 //! What each operation does.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part};
 use peerhold_core::id::BlobId;
 use peerhold_core::path::Layout;
 use peerhold_store::vfs::MemVfs;
 use peerhold_store::{OpenError, Prepared, Store, StoreConfig};
-use support::*;
 
 #[test]
 fn a_new_store_counts_its_starts_and_holds_nothing() {
