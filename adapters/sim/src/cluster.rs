@@ -390,6 +390,7 @@ impl Cluster {
         if let Some(running) = self.machines[task.node].tasks.get_mut(&task.op) {
             running.stalled = stalled;
         }
+        self.feed(task);
         self.drain(task.node);
     }
 
