@@ -45,6 +45,8 @@ pub struct Plan {
     pub config: Config,
     /// How many of them, from the last, are clients.
     pub clients: usize,
+    /// How many of them, from the last, are not started.
+    pub off: usize,
 }
 
 impl Plan {
@@ -57,6 +59,7 @@ impl Plan {
             piece_max: 128 << 10,
             config,
             clients: 0,
+            off: 0,
         }
     }
 }
@@ -133,7 +136,7 @@ impl Cluster {
             trace: blake3::Hasher::new(),
             events: Vec::new(),
         };
-        (0..plan.nodes).for_each(|at| cluster.start(at));
+        (0..plan.nodes.saturating_sub(plan.off)).for_each(|at| cluster.start(at));
         cluster
     }
 
@@ -161,6 +164,11 @@ impl Cluster {
         }
     }
 
+    /// Changes the configuration with which a machine that is off will start.
+    pub fn configure(&mut self, at: usize, change: impl FnOnce(&mut Config)) {
+        change(&mut self.machines[at].config);
+    }
+
     /// Sets a machine's wall clock off by so many milliseconds, from its next
     /// look at it.
     pub fn skew(&mut self, at: usize, ms: i64) {
@@ -184,6 +192,11 @@ impl Cluster {
             .live
             .as_ref()
             .map(|live| live.node.status())
+    }
+
+    /// How many connections a machine has, admitted or not.
+    pub fn connections(&self, at: usize) -> usize {
+        self.net.ends_of(at).len()
     }
 
     /// What a store holds; `None` if its machine is off.
