@@ -80,6 +80,10 @@ impl Admission {
         if body == self.hello.as_ref() || self.theirs == self.ours.node {
             return Err(PeerFault::Myself);
         }
+        //# ADMIT-8: A HELLO MUST allow at least 8 requests; one that allows fewer is a fault.
+        if hello.requests < message::REQUESTS_MIN {
+            return Err(PeerFault::BadMessage);
+        }
         self.peer_hello = Some((Bytes::copy_from_slice(body), hello));
         let mac = self.mac(key, self.ours.role).ok_or(PeerFault::OutOfTurn)?;
         Ok(message::encode(&Proof {
@@ -221,6 +225,15 @@ mod tests {
         );
         b.take_hello(&a.hello().clone(), &key(5)).unwrap();
         assert!(b.take_proof(&proof, &[key(5)]).is_ok());
+    }
+
+    #[test]
+    fn a_hello_that_allows_too_few_requests_is_a_fault() {
+        let few = |requests| Admission::new(B, Role::Listener, A, [8; 32], requests);
+        let (mut a, _) = pair();
+        let result = a.take_hello(few(7).hello(), &key(5));
+        assert_eq!(result, Err(PeerFault::BadMessage));
+        assert!(a.take_hello(few(8).hello(), &key(5)).is_ok());
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Node {
         let own = match ctx.members.get(&me) {
             Some(own) if own.weight == weight && own.zone == zone => return self.members_changed(),
             Some(own) => Member {
-                counter: own.counter + 1,
+                // A peer may have told the greatest counter there is.
+                counter: own.counter.saturating_add(1),
                 weight,
                 zone,
                 ..*own
@@ -90,7 +91,7 @@ impl Node {
         };
         if ctx.ready && own.state == State::Joining && own.weight > 0 && can_found(ctx) {
             let own = Member {
-                counter: own.counter + 1,
+                counter: own.counter.saturating_add(1),
                 state: State::Active,
                 ..*own
             };

@@ -95,9 +95,10 @@ impl Ctx {
 
     /// An admitted session no longer serves its peer.
     fn part(&mut self, conn: ConnId, peer: NodeId, fault: Option<PeerFault>) {
-        self.heard.remove(&peer);
+        // One that gave way to another leaves what that one has heard.
         if self.peers.get(&peer) == Some(&conn) {
             self.peers.remove(&peer);
+            self.heard.remove(&peer);
             self.events.push(Event::PeerDown { peer, fault });
             self.book.lost(peer, self.now, &self.config.timing);
         }
@@ -283,6 +284,8 @@ impl Node {
         ctx.peers.insert(peer, conn);
         ctx.arm(Timer::Alive(conn), ctx.config.timing.keep_alive);
         if let Some(old) = old {
+            // The peer tells its map again in this session.
+            ctx.heard.remove(&peer);
             ctx.close(old, None);
         } else {
             ctx.events.push(Event::PeerUp { peer });
