@@ -330,6 +330,9 @@ pub enum MessageError {
 
 /// Decodes one message, which must fill `body`.
 pub fn decode<'b, M: Decode<'b, ()>>(body: &'b [u8]) -> Result<M, MessageError> {
+    //# MSG-4: A control body MUST be exactly one CBOR map of the fields in its table, with
+    //# nothing behind it; anything else is a fault. A receiver MUST skip fields whose
+    //# numbers it does not know.
     let mut decoder = Decoder::new(body);
     let message = decoder.decode().map_err(|_| MessageError::Malformed)?;
     if decoder.position() == body.len() {
@@ -366,6 +369,8 @@ impl ClaimBlobs {
     /// Decodes and checks the list's length.
     pub fn decode_checked(body: &[u8]) -> Result<Self, MessageError> {
         let claim: Self = decode(body)?;
+        //# MSG-12: A CLAIM names 1 to 64 blobs, PEERS at most 64 nodes with at most 4
+        //# addresses each; other numbers are a fault.
         if claim.blobs.is_empty() || claim.blobs.len() > CLAIMS_MAX {
             Err(MessageError::TooMany)
         } else {
