@@ -13,7 +13,7 @@ use peerhold_core::id::BlobId;
 
 use crate::entry::{self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS};
 use crate::index::{BlobRow, IndexError, Tables, WriteError, Written};
-use crate::open::{DAMAGED, TMP};
+use crate::open::{DAMAGED, RESERVE, TMP};
 use crate::read::{disk_error, index_error};
 use crate::segment::{self, BODY_MAX, HEADER, Loc, ReadError, Segment, SegmentKey, entry_len};
 use crate::state::{Share, State};
@@ -152,16 +152,45 @@ impl<V: Vfs> Store<V> {
         if placed && self.health() == Health::Writable {
             self.vfs.sync_dir(TMP).map_err(|_| self.sync_failed())?;
         }
-        self.group(writer, false, |stage| {
-            let mut outcomes = Vec::new();
-            for write in writes() {
-                let outcome = stage.op(self, write)?;
-                if !matches!(write.step, Step::DamagedBlob(_) | Step::DamagedRecord(..)) {
-                    outcomes.push(outcome);
+        let attempt = |writer: &mut Writer<V::File>, tight: bool| {
+            self.group(writer, false, |stage| {
+                let mut outcomes = Vec::new();
+                for write in writes() {
+                    let outcome = stage.op(self, write, tight)?;
+                    if !matches!(write.step, Step::DamagedBlob(_) | Step::DamagedRecord(..)) {
+                        outcomes.push(outcome);
+                    }
                 }
+                Ok(outcomes)
+            })
+        };
+        let tight = !self.make_reserve(writer);
+        match attempt(writer, tight) {
+            Err(DiskError::NoSpace) if self.give_up_reserve(writer) => attempt(writer, true),
+            outcomes => outcomes,
+        }
+    }
+
+    /// Whether the reserve is there, now if not before.
+    fn make_reserve(&self, writer: &mut Writer<V::File>) -> bool {
+        if !writer.reserve {
+            let zeros = vec![0; self.config.reserve_bytes as usize];
+            let made = self
+                .vfs
+                .create_new(RESERVE)
+                .and_then(|file| file.write_at(&zeros, 0));
+            if made.is_err() {
+                let _ = self.vfs.remove(RESERVE);
             }
-            Ok(outcomes)
-        })
+            writer.reserve = made.is_ok();
+        }
+        writer.reserve
+    }
+
+    /// Gives the reserve's space to what must be written now. `false` if it is
+    /// gone already.
+    pub(crate) fn give_up_reserve(&self, writer: &mut Writer<V::File>) -> bool {
+        std::mem::take(&mut writer.reserve) && self.vfs.remove(RESERVE).is_ok()
     }
 
     /// Runs `fill` to stage entries, writes and syncs them as one group, and
@@ -280,7 +309,8 @@ impl<V: Vfs> Store<V> {
                 index_error(&error)
             }
         };
-        // Synced, so that what is reported as not done cannot come back.
+        //# STORE-11: What was not written for want of space MUST be cut off the log, and the cut
+        //# synced, before it is reported.
         let cut = active
             .file
             .set_len(writer.state.tail)
@@ -404,7 +434,12 @@ impl Stage<'_, '_> {
         Ok(self.tables.apply(kind, key, whole, loc)?)
     }
 
-    fn op<V: Vfs>(&mut self, store: &Store<V>, write: &Write) -> Result<Outcome, GroupError> {
+    fn op<V: Vfs>(
+        &mut self,
+        store: &Store<V>,
+        write: &Write,
+        tight: bool,
+    ) -> Result<Outcome, GroupError> {
         match &write.step {
             Step::DamagedBlob(row) => return self.damaged_blob(store, write.op.kind(), *row),
             Step::DamagedRecord(key, loc) => {
@@ -417,6 +452,15 @@ impl Stage<'_, '_> {
             Step::Carry | Step::Placed(_) | Step::Gone | Step::Failed(_) => {}
         }
         match write.op.kind() {
+            // Without a reserve, nothing that takes space.
+            DiskKind::PutBlob { .. }
+            | DiskKind::Claim(_)
+            | DiskKind::PutRecord(_)
+            | DiskKind::PutDebts(_)
+                if tight =>
+            {
+                Ok(Err(DiskError::NoSpace))
+            }
             DiskKind::Load => self.load(store),
             DiskKind::PutBlob { claim, bytes } => {
                 let placed = matches!(write.step, Step::Placed(_));

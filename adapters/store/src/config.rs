@@ -36,6 +36,9 @@ pub struct StoreConfig {
     pub index_check: bool,
     /// Most live bytes the store holds, or `None` for what the disk takes.
     pub capacity_bytes: Option<u64>,
+    /// Bytes of a file that is given up when the disk is full, so that things
+    /// can still be forgotten and the index stays usable.
+    pub reserve_bytes: u32,
     /// A closed segment is rewritten when less than this share of its bytes is
     /// live, in percent. 0 turns compaction off.
     pub compact_below_percent: u8,
@@ -63,6 +66,7 @@ impl StoreConfig {
             index_commit_bytes: 16 << 20,
             index_check: true,
             capacity_bytes: None,
+            reserve_bytes: 2 << 20,
             compact_below_percent: 50,
             compact_bytes: 1 << 20,
             open_segments: 64,

@@ -21,6 +21,7 @@ pub(crate) const DAMAGED: &str = "damaged";
 const FORMAT: &str = "FORMAT";
 const INDEX: &str = "index.redb";
 const LOCK: &str = "lock";
+pub(crate) const RESERVE: &str = "reserve";
 /// Newest format this program knows.
 const FORMAT_KNOWN: u32 = 1;
 /// No FORMAT file is longer.
@@ -66,7 +67,16 @@ impl<V: Vfs> Store<V> {
             ..Recovery::default()
         };
         let log = Log::new(vfs.clone(), format.secret, config.open_segments);
-        let (index, replayed) = open_index(&*vfs, &log, &config, &format.store(), &mut recovery)?;
+        let reserve = vfs
+            .kind(RESERVE)
+            .map_err(OpenError::io("look at", RESERVE))?
+            .is_some();
+        let mut open = || open_index(&*vfs, &log, &config, &format.store(), &mut recovery);
+        let (reserve, (index, replayed)) = match open() {
+            // The disk may be full.
+            Err(_) if reserve && vfs.remove(RESERVE).is_ok() => (false, open()?),
+            opened => (reserve, opened?),
+        };
         let segments = segment_infos(&log, &index)?;
         let state = replayed.state;
         let store = Self {
@@ -78,6 +88,7 @@ impl<V: Vfs> Store<V> {
                 buffer: Vec::new(),
                 groups_behind: u32::from(recovery.replayed > 0),
                 bytes_behind: 0,
+                reserve,
                 unlinked: BTreeSet::new(),
                 compaction: None,
                 stuck: BTreeSet::new(),
@@ -94,8 +105,11 @@ impl<V: Vfs> Store<V> {
             tmp_names: AtomicU64::new(0),
             _lock: lock,
         };
-        for id in &replayed.dropped {
-            store.unlink(&mut store.writer(), id);
+        // Where the log is damaged, what was lost may have set them again.
+        if store.recovery.damaged == 0 {
+            for id in &replayed.dropped {
+                store.unlink(&mut store.writer(), id);
+            }
         }
         Ok(store)
     }
@@ -113,6 +127,8 @@ impl<V: Vfs> Store<V> {
         if anew && self.vfs.remove(INDEX).is_err() {
             return false;
         }
+        // Whatever the reason: with space it can be excluded.
+        self.give_up_reserve(writer);
         let mut recovery = Recovery::default();
         let opened = open_index(
             &*self.vfs,
@@ -224,7 +240,7 @@ fn replay_error(error: ReplayError) -> OpenError {
     }
 }
 
-//# STORE-3: A start MUST remove what is in `tmp/`, and nothing else.
+//# STORE-3: A start MUST remove what is in `tmp/`.
 fn sweep<V: Vfs>(vfs: &V) -> Result<u64, OpenError> {
     let names = vfs.list(TMP).map_err(OpenError::io("list", TMP))?;
     let mut swept = 0;
@@ -276,6 +292,8 @@ impl Format {
             return damaged("first line");
         };
         match version.parse() {
+            //# STORE-5: A store whose first line has a greater number MUST be refused before
+            //# anything in it is changed.
             Ok(found) if found > FORMAT_KNOWN => {
                 return Err(OpenError::NewerFormat {
                     found,

@@ -119,7 +119,7 @@ impl<V: Vfs> Store<V> {
             .reserve(bytes.len() as u64)
             .ok_or(DiskError::NoSpace)?;
         let path = self.blob_path(id);
-        self.make_dirs(&path).map_err(|error| disk_error(&error))?;
+        self.make_dirs(&path)?;
         let tmp = format!(
             "{TMP}/{:016x}",
             self.tmp_names.fetch_add(1, Ordering::Relaxed)
@@ -152,19 +152,20 @@ impl<V: Vfs> Store<V> {
     }
 
     /// Makes the directories that lead to a file, durably.
-    fn make_dirs(&self, path: &str) -> io::Result<()> {
+    fn make_dirs(&self, path: &str) -> Result<(), DiskError> {
         for (end, _) in path.match_indices('/') {
             let dir = &path[..end];
             if self.dirs().contains(dir) {
                 continue;
             }
-            self.vfs.create_dir(dir)?;
+            self.vfs
+                .create_dir(dir)
+                .map_err(|error| disk_error(&error))?;
             // One that is there may be not durable yet, made by another thread
             // or before a crash.
-            if let Err(error) = self.vfs.sync_dir(parent(dir)) {
-                self.degrade();
-                return Err(error);
-            }
+            self.vfs
+                .sync_dir(parent(dir))
+                .map_err(|_| self.sync_failed())?;
             let mut dirs = self.dirs();
             if dirs.len() >= DIRS_MAX {
                 dirs.clear();

@@ -78,14 +78,6 @@ pub(crate) enum Step {
 }
 
 impl Prepared {
-    /// The completion, if it is there already.
-    pub fn done(self) -> Result<DiskDone, Write> {
-        match self {
-            Self::Done(done) => Ok(done),
-            Self::Write(write) => Err(write),
-        }
-    }
-
     pub(crate) fn write(op: DiskOp, step: Step) -> Self {
         Self::Write(Write { op, step })
     }
@@ -136,6 +128,8 @@ pub(crate) struct Writer<F> {
     /// Groups and bytes that the durable index lacks.
     pub(crate) groups_behind: u32,
     pub(crate) bytes_behind: u64,
+    /// Whether the reserve is there. Without, only what frees space is done.
+    pub(crate) reserve: bool,
     /// Directories in which names were removed since the index was durable.
     pub(crate) unlinked: BTreeSet<String>,
     pub(crate) compaction: Option<Cursor>,

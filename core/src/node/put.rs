@@ -650,19 +650,14 @@ impl PutOp {
             return self.progressed(ctx);
         }
         let needed = ctx.config.durable;
+        // Before the record, what holds the put up is the blob with the fewest
+        // copies, or that too few replicas have told the version to go above.
         let copies = match &self.record {
             Some(record) => record.copies.durable(),
-            None => self
-                .blobs
-                .values()
-                .map(|blob| blob.copies.durable())
-                .min()
-                .unwrap_or(0),
-        };
-        let copies = if self.seen.is_none() {
-            copies.min(self.lookup.answered())
-        } else {
-            copies
+            None => {
+                let blobs = self.blobs.values().map(|blob| blob.copies.durable());
+                blobs.chain(self.seen.is_none().then(|| self.lookup.answered())).min().unwrap_or(0)
+            }
         };
         let failed = self.blobs.values().flat_map(|blob| blob.copies.failed());
         let failed = failed.chain(self.record.iter().flat_map(|record| record.copies.failed()));

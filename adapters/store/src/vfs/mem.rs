@@ -29,7 +29,7 @@ impl MemVfs {
         let nodes = tree.nodes.iter().map(|(path, node)| {
             let copy = match node {
                 Node::Dir => Node::Dir,
-                Node::File(file) => Node::File(Arc::new(Mutex::new(lock(file).clone()))),
+                Node::File(file) => Node::File(Arc::new(Mutex::new(Content::clone(&lock(file))))),
             };
             (path.clone(), copy)
         });
@@ -43,13 +43,14 @@ impl MemVfs {
         }
     }
 
-    /// Limits the bytes of all files together: a write or growth beyond them
-    /// is [`io::ErrorKind::StorageFull`].
+    /// Limits the bytes of all files together: a write beyond them stops where
+    /// they end, with [`io::ErrorKind::StorageFull`]. Counted in pages of 4 KiB
+    /// that have been written to; holes take nothing.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.tree().capacity = bytes;
     }
 
-    /// The bytes of all files together.
+    /// The bytes that all files take, see [`MemVfs::set_capacity`].
     pub fn used(&self) -> u64 {
         self.tree().used()
     }
@@ -72,7 +73,7 @@ impl MemVfs {
 /// An open file of a [`MemVfs`].
 #[derive(Clone, Debug)]
 pub struct MemFile {
-    bytes: Shared,
+    content: Shared,
     tree: Arc<Mutex<Tree>>,
 }
 
@@ -80,7 +81,44 @@ pub struct MemFile {
 #[derive(Debug)]
 pub struct MemLock(#[expect(dead_code, reason = "its being alive is the lock")] Arc<()>);
 
-type Shared = Arc<Mutex<Vec<u8>>>;
+type Shared = Arc<Mutex<Content>>;
+
+const PAGE: usize = 4096;
+
+/// A file's bytes, and which of its pages take space.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    pages: Vec<bool>,
+}
+
+impl Content {
+    fn used(&self) -> u64 {
+        self.pages.iter().filter(|page| **page).count() as u64 * PAGE as u64
+    }
+
+    /// How many bytes from `offset` on can be written with `room` bytes for
+    /// new pages. Takes these pages.
+    fn allocate(&mut self, offset: usize, len: usize, mut room: usize) -> usize {
+        let end = offset + len;
+        if self.pages.len() < end.div_ceil(PAGE) {
+            self.pages.resize(end.div_ceil(PAGE), false);
+        }
+        for (at, page) in self.pages.iter_mut().enumerate().skip(offset / PAGE) {
+            if at * PAGE >= end {
+                break;
+            }
+            if !*page {
+                if room < PAGE {
+                    return (at * PAGE).saturating_sub(offset);
+                }
+                room -= PAGE;
+                *page = true;
+            }
+        }
+        len
+    }
+}
 
 #[derive(Debug, Default)]
 struct Tree {
@@ -98,13 +136,13 @@ enum Node {
 impl Tree {
     fn used(&self) -> u64 {
         let files = self.nodes.values().filter_map(|node| match node {
-            Node::File(file) => Some(lock(file).len() as u64),
+            Node::File(file) => Some(lock(file).used()),
             Node::Dir => None,
         });
         files.sum()
     }
 
-    /// How much `bytes` may still grow.
+    /// How much the files may still grow.
     fn room(&self) -> usize {
         let room = self
             .capacity
@@ -134,19 +172,19 @@ impl Vfs for MemVfs {
         if tree.nodes.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let bytes = Shared::default();
+        let content = Shared::default();
         tree.nodes
-            .insert(path.to_owned(), Node::File(bytes.clone()));
+            .insert(path.to_owned(), Node::File(content.clone()));
         Ok(MemFile {
-            bytes,
+            content,
             tree: self.tree.clone(),
         })
     }
 
     fn open(&self, path: &str) -> io::Result<MemFile> {
         match self.tree().nodes.get(path) {
-            Some(Node::File(bytes)) => Ok(MemFile {
-                bytes: bytes.clone(),
+            Some(Node::File(content)) => Ok(MemFile {
+                content: content.clone(),
                 tree: self.tree.clone(),
             }),
             Some(Node::Dir) => Err(io::ErrorKind::InvalidData.into()),
@@ -209,7 +247,7 @@ impl Vfs for MemVfs {
     fn kind(&self, path: &str) -> io::Result<Option<Kind>> {
         Ok(self.tree().nodes.get(path).map(|node| match node {
             Node::Dir => Kind::Dir,
-            Node::File(file) => Kind::File(lock(file).len() as u64),
+            Node::File(file) => Kind::File(lock(file).bytes.len() as u64),
         }))
     }
 
@@ -230,30 +268,26 @@ impl Vfs for MemVfs {
 
 impl VfsFile for MemFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let bytes = lock(&self.bytes);
+        let content = lock(&self.content);
         let from = usize::try_from(offset)
             .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let n = buf.len().min(bytes.len() - from);
-        buf[..n].copy_from_slice(&bytes[from..from + n]);
+            .min(content.bytes.len());
+        let n = buf.len().min(content.bytes.len() - from);
+        buf[..n].copy_from_slice(&content.bytes[from..from + n]);
         Ok(n)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let room = lock(&self.tree).room();
-        let mut bytes = lock(&self.bytes);
+        let mut content = lock(&self.content);
         let from = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let fits = bytes
-            .len()
-            .saturating_add(room)
-            .saturating_sub(from)
-            .min(data.len());
+        let fits = content.allocate(from, data.len(), room);
         let end = from + fits;
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
         if fits > 0 {
-            bytes[from..end].copy_from_slice(&data[..fits]);
+            if content.bytes.len() < end {
+                content.bytes.resize(end, 0);
+            }
+            content.bytes[from..end].copy_from_slice(&data[..fits]);
         }
         if fits < data.len() {
             Err(io::ErrorKind::StorageFull.into())
@@ -263,17 +297,14 @@ impl VfsFile for MemFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.bytes).len() as u64)
+        Ok(lock(&self.content).bytes.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let room = lock(&self.tree).room();
-        let mut bytes = lock(&self.bytes);
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        if len.saturating_sub(bytes.len()) > room {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        bytes.resize(len, 0);
+        let mut content = lock(&self.content);
+        content.bytes.resize(len, 0);
+        content.pages.truncate(len.div_ceil(PAGE));
         Ok(())
     }
 

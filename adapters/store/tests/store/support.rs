@@ -1,6 +1,4 @@
 //! What the store's tests share.
-#![expect(dead_code, reason = "each test file uses its own part")]
-
 use bytes::Bytes;
 use peerhold_core::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Part, RecordKey, StoredRecord,
@@ -10,45 +8,53 @@ use peerhold_core::version::Version;
 use peerhold_store::vfs::Vfs;
 use peerhold_store::{OpenError, Store, StoreConfig};
 
-pub type Outcome = Result<DiskData, DiskError>;
+pub(crate) type Outcome = Result<DiskData, DiskError>;
 
 /// Small limits, so that little data meets all of them.
-pub fn config() -> StoreConfig {
+pub(crate) fn config() -> StoreConfig {
     let mut config = StoreConfig::new([7; 32]);
     config.segment_bytes = 4 << 10;
     config.small_blob_max = 512;
     config.cache_bytes = 1 << 20;
     config.index_commit_groups = 8;
+    config.reserve_bytes = 256 << 10;
     config.compact_bytes = 2 << 10;
     config
 }
 
-pub fn open<V: Vfs>(vfs: V) -> Store<V> {
+pub(crate) fn open<V: Vfs>(vfs: V) -> Store<V> {
     Store::open(vfs, config()).expect("the store opens")
 }
 
-pub fn try_open<V: Vfs>(vfs: V) -> Result<Store<V>, OpenError> {
+pub(crate) fn try_open<V: Vfs>(vfs: V) -> Result<Store<V>, OpenError> {
     Store::open(vfs, config())
 }
 
 /// Executes operations as one batch.
-pub fn run<V: Vfs>(store: &Store<V>, kinds: Vec<DiskKind>) -> Vec<Outcome> {
-    let prepared = kinds.into_iter().map(|kind| store.prepare(DiskOp::detached(kind))).collect();
-    store.commit(prepared).into_iter().map(|done| done.result().clone()).collect()
+pub(crate) fn run<V: Vfs>(store: &Store<V>, kinds: Vec<DiskKind>) -> Vec<Outcome> {
+    let prepared = kinds
+        .into_iter()
+        .map(|kind| store.prepare(DiskOp::detached(kind)))
+        .collect();
+    store
+        .commit(prepared)
+        .into_iter()
+        .map(|done| done.result().clone())
+        .collect()
 }
 
-pub fn one<V: Vfs>(store: &Store<V>, kind: DiskKind) -> Outcome {
+pub(crate) fn one<V: Vfs>(store: &Store<V>, kind: DiskKind) -> Outcome {
     run(store, vec![kind]).pop().expect("one completion")
 }
 
-pub fn load<V: Vfs>(store: &Store<V>) -> Loaded {
+pub(crate) fn load<V: Vfs>(store: &Store<V>) -> Loaded {
     match one(store, DiskKind::Load) {
         Ok(DiskData::Loaded(loaded)) => loaded,
         other => panic!("load: {other:?}"),
     }
 }
 
-pub fn get<V: Vfs>(store: &Store<V>, id: BlobId) -> Result<Bytes, DiskError> {
+pub(crate) fn get<V: Vfs>(store: &Store<V>, id: BlobId) -> Result<Bytes, DiskError> {
     match one(store, DiskKind::GetBlob(id)) {
         Ok(DiskData::Blob(bytes)) => Ok(bytes),
         Ok(other) => panic!("get: {other:?}"),
@@ -56,8 +62,17 @@ pub fn get<V: Vfs>(store: &Store<V>, id: BlobId) -> Result<Bytes, DiskError> {
     }
 }
 
-pub fn newest<V: Vfs>(store: &Store<V>, key: RecordKey) -> Result<Option<StoredRecord>, DiskError> {
-    match one(store, DiskKind::GetRecord { key, part: Part::All }) {
+pub(crate) fn newest<V: Vfs>(
+    store: &Store<V>,
+    key: RecordKey,
+) -> Result<Option<StoredRecord>, DiskError> {
+    match one(
+        store,
+        DiskKind::GetRecord {
+            key,
+            part: Part::All,
+        },
+    ) {
         Ok(DiskData::Record(record)) => Ok(record),
         Ok(other) => panic!("record: {other:?}"),
         Err(error) => Err(error),
@@ -65,7 +80,7 @@ pub fn newest<V: Vfs>(store: &Store<V>, key: RecordKey) -> Result<Option<StoredR
 }
 
 /// Bytes that differ by seed and do not repeat.
-pub fn bytes(seed: u64, len: usize) -> Bytes {
+pub(crate) fn bytes(seed: u64, len: usize) -> Bytes {
     let mut out = vec![0; len];
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_be_bytes());
@@ -73,7 +88,7 @@ pub fn bytes(seed: u64, len: usize) -> Bytes {
     out.into()
 }
 
-pub fn claim(blob: &Bytes, put: u8) -> Claim {
+pub(crate) fn claim(blob: &Bytes, put: u8) -> Claim {
     Claim {
         blob: BlobId::of(blob),
         len: blob.len() as u32,
@@ -83,21 +98,27 @@ pub fn claim(blob: &Bytes, put: u8) -> Claim {
     }
 }
 
-pub fn put_blob(blob: &Bytes, put: u8) -> DiskKind {
-    DiskKind::PutBlob { claim: claim(blob, put), bytes: blob.clone() }
+pub(crate) fn put_blob(blob: &Bytes, put: u8) -> DiskKind {
+    DiskKind::PutBlob {
+        claim: claim(blob, put),
+        bytes: blob.clone(),
+    }
 }
 
-pub fn key(name: u8) -> RecordKey {
-    RecordKey { namespace: NamespaceId([1; 32]), tag: NameTag([name; 32]) }
+pub(crate) fn key(name: u8) -> RecordKey {
+    RecordKey {
+        namespace: NamespaceId([1; 32]),
+        tag: NameTag([name; 32]),
+    }
 }
 
-pub fn version(n: u64) -> Version {
+pub(crate) fn version(n: u64) -> Version {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&n.to_be_bytes());
     Version::from_bytes(bytes)
 }
 
-pub fn record(name: u8, n: u64, content: usize) -> StoredRecord {
+pub(crate) fn record(name: u8, n: u64, content: usize) -> StoredRecord {
     let head = bytes(n + 1000 * u64::from(name), 200);
     StoredRecord {
         key: key(name),
@@ -109,7 +130,14 @@ pub fn record(name: u8, n: u64, content: usize) -> StoredRecord {
     }
 }
 
-pub fn debt(target: u8, name: u8) -> Debt {
-    let owed = Owed::Record { key: key(name), version: version(3), put: PutId([4; 16]) };
-    Debt { target: NodeId([target; 32]), owed }
+pub(crate) fn debt(target: u8, name: u8) -> Debt {
+    let owed = Owed::Record {
+        key: key(name),
+        version: version(3),
+        put: PutId([4; 16]),
+    };
+    Debt {
+        target: NodeId([target; 32]),
+        owed,
+    }
 }

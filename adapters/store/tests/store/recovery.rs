@@ -1,13 +1,11 @@
 //! What a start finds, and what it makes of it.
 
-mod support;
-
+use crate::support::*;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
 use peerhold_core::id::BlobId;
 use peerhold_core::path::Layout;
 use peerhold_store::vfs::{MemVfs, Vfs, VfsFile};
 use peerhold_store::{OpenError, Store};
-use support::*;
 
 /// Everything a test puts in, so that it can be looked for.
 fn fill(store: &Store<MemVfs>) {
@@ -33,20 +31,33 @@ fn check(store: &Store<MemVfs>) {
     for n in 0..30 {
         for len in [100, 900] {
             let blob = bytes(n, len);
-            let expected = if n < 10 { Err(DiskError::NotFound) } else { Ok(blob.clone()) };
+            let expected = if n < 10 {
+                Err(DiskError::NotFound)
+            } else {
+                Ok(blob.clone())
+            };
             assert_eq!(get(store, BlobId::of(&blob)), expected);
         }
-        assert_eq!(newest(store, key(n as u8)), Ok(Some(record(n as u8, n, 60))));
+        assert_eq!(
+            newest(store, key(n as u8)),
+            Ok(Some(record(n as u8, n, 60)))
+        );
     }
     let loaded = load(store);
     assert_eq!(loaded.members, Some(bytes(99, 70)));
-    assert_eq!((loaded.debts.len(), loaded.records, loaded.blobs), (20, 30, 40));
+    assert_eq!(
+        (loaded.debts.len(), loaded.records, loaded.blobs),
+        (20, 30, 40)
+    );
     assert_eq!(loaded.starts, 2);
     assert_eq!(store.stats().claims, 40);
 }
 
 fn segments(vfs: &MemVfs) -> Vec<String> {
-    vfs.files().into_iter().filter(|path| path.starts_with("log/")).collect()
+    vfs.files()
+        .into_iter()
+        .filter(|path| path.starts_with("log/"))
+        .collect()
 }
 
 fn flip(vfs: &MemVfs, path: &str, at: u64) {
@@ -77,7 +88,10 @@ fn an_index_that_lags_is_brought_up_to_the_log() {
         drop(store);
         let store = open(crashed);
         let recovery = store.recovery();
-        assert!(recovery.replayed > 0 && !recovery.index_rebuilt, "{recovery:?}");
+        assert!(
+            recovery.replayed > 0 && !recovery.index_rebuilt,
+            "{recovery:?}"
+        );
         assert_eq!((recovery.damaged, recovery.cut_bytes), (0, 0));
         check(&store);
     }
@@ -148,11 +162,16 @@ fn a_tail_torn_at_any_byte_is_cut_and_what_was_before_is_there() {
             let file = crashed.open(&path).unwrap();
             file.set_len(cut).unwrap();
             if let Some(fill) = fill {
-                file.write_at(&vec![fill; (after - cut) as usize], cut).unwrap();
+                file.write_at(&vec![fill; (after - cut) as usize], cut)
+                    .unwrap();
             }
             let left = file.len().unwrap() - before;
             let store = open(crashed);
-            assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))), "cut at {cut}");
+            assert_eq!(
+                newest(&store, key(1)),
+                Ok(Some(record(1, 1, 10))),
+                "cut at {cut}"
+            );
             if cut < after - 4 || fill.is_none() {
                 assert_eq!(store.recovery().cut_bytes, left, "cut at {cut}, {fill:?}");
                 assert_eq!(newest(&store, key(2)), Ok(None), "cut at {cut}, {fill:?}");
@@ -181,8 +200,16 @@ fn damage_before_the_tail_is_counted_and_stepped_over() {
         flip(&damaged, &path, at);
         let store = open(damaged);
         assert_eq!(store.recovery().cut_bytes, 0, "flipped at {at}");
-        assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))), "flipped at {at}");
-        assert_eq!(newest(&store, key(3)), Ok(Some(record(3, 1, 10))), "flipped at {at}");
+        assert_eq!(
+            newest(&store, key(1)),
+            Ok(Some(record(1, 1, 10))),
+            "flipped at {at}"
+        );
+        assert_eq!(
+            newest(&store, key(3)),
+            Ok(Some(record(3, 1, 10))),
+            "flipped at {at}"
+        );
         let lost = newest(&store, key(2)).unwrap().is_none();
         assert_eq!(store.recovery().damaged, u64::from(lost), "flipped at {at}");
         // Only padding can be flipped without loss.
@@ -195,13 +222,24 @@ fn damage_met_by_a_read_is_reported_and_not_served_again() {
     let vfs = MemVfs::new();
     let store = open(vfs.clone());
     let (small, large) = (bytes(1, 300), bytes(2, 3000));
-    run(&store, vec![put_blob(&small, 1), put_blob(&large, 1), DiskKind::PutRecord(record(1, 1, 200))]);
+    run(
+        &store,
+        vec![
+            put_blob(&small, 1),
+            put_blob(&large, 1),
+            DiskKind::PutRecord(record(1, 1, 200)),
+        ],
+    );
     let path = segments(&vfs).pop().unwrap();
     // The body of the first entry, and near the end that of the record.
     flip(&vfs, &path, 80 + 56 + 32 + 10);
     let end = vfs.open(&path).unwrap().len().unwrap();
     flip(&vfs, &path, end - 20);
-    let file = vfs.files().into_iter().find(|path| path.starts_with("blobs/")).unwrap();
+    let file = vfs
+        .files()
+        .into_iter()
+        .find(|path| path.starts_with("blobs/"))
+        .unwrap();
     flip(&vfs, &file, 1234);
     for id in [BlobId::of(&small), BlobId::of(&large)] {
         assert_eq!(get(&store, id), Err(DiskError::Corrupt));
@@ -210,10 +248,17 @@ fn damage_met_by_a_read_is_reported_and_not_served_again() {
     assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
     assert_eq!(newest(&store, key(1)), Ok(None));
     assert_eq!(store.stats().damaged, 3);
-    assert!(vfs.files().contains(&format!("damaged/{}", BlobId::of(&large))));
+    assert!(
+        vfs.files()
+            .contains(&format!("damaged/{}", BlobId::of(&large)))
+    );
     for blob in [&small, &large] {
         one(&store, put_blob(blob, 2)).unwrap();
-        assert_eq!(get(&store, BlobId::of(blob)).as_ref(), Ok(blob), "a good copy heals it");
+        assert_eq!(
+            get(&store, BlobId::of(blob)).as_ref(),
+            Ok(blob),
+            "a good copy heals it"
+        );
     }
 }
 
@@ -233,12 +278,14 @@ fn a_damaged_segment_header_loses_no_entry() {
 
 #[test]
 fn bytes_of_a_blob_cannot_pose_as_an_entry() {
-    // What an attacker sees of a store is a segment made with a secret he does
-    // not have; he replays it inside a blob.
+    // An attacker knows the format and can foresee where his blob will stand,
+    // but not the secret. He makes a segment of his own, and puts what is
+    // behind its byte 168 into a blob whose body begins there in ours.
     let theirs = MemVfs::new();
     let mut other = config();
     other.entropy = [8; 32];
     let store = Store::open(theirs.clone(), other).unwrap();
+    one(&store, put_blob(&bytes(1, 100), 1)).unwrap();
     one(&store, DiskKind::PutRecord(record(66, 66, 10))).unwrap();
     let segment = theirs.open(&segments(&theirs)[0]).unwrap();
     let mut forged = vec![0; segment.len().unwrap() as usize];
@@ -248,23 +295,14 @@ fn bytes_of_a_blob_cannot_pose_as_an_entry() {
     let mut big = config();
     big.small_blob_max = 64 << 10;
     let store = Store::open(vfs.clone(), big.clone()).unwrap();
-    // At every alignment that the search may try.
-    for shift in 0..8 {
-        let mut blob = vec![0; shift];
-        blob.extend_from_slice(&forged);
-        one(&store, put_blob(&blob.into(), 1)).unwrap();
-    }
+    one(&store, put_blob(&forged.split_off(168).into(), 1)).unwrap();
     one(&store, DiskKind::PutRecord(record(1, 1, 10))).unwrap();
     let crashed = vfs.snapshot();
     crashed.remove("index.redb").unwrap();
-    for path in segments(&crashed) {
-        // Lengths are damaged, so that the search goes through the bodies.
-        let len = crashed.open(&path).unwrap().len().unwrap();
-        flip(&crashed, &path, 80 + 50);
-        assert!(len > 80);
-    }
+    // The length of its entry is damaged: the search goes through its body.
+    flip(&crashed, &segments(&crashed)[0], 80 + 50);
     let store = Store::open(crashed, big).unwrap();
-    assert!(store.recovery().damaged > 0);
+    assert_eq!(store.recovery().damaged, 1);
     assert_eq!(newest(&store, key(66)), Ok(None));
     assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 10))));
 }
@@ -307,9 +345,15 @@ fn a_store_of_a_newer_program_is_refused_untouched() {
     let vfs = MemVfs::new();
     drop(open(vfs.clone()));
     vfs.create_new("tmp/left").unwrap();
-    vfs.open("FORMAT").unwrap().write_at(b"peerhold store 9", 0).unwrap();
+    vfs.open("FORMAT")
+        .unwrap()
+        .write_at(b"peerhold store 9", 0)
+        .unwrap();
     let refused = try_open(vfs.clone()).map(drop);
-    assert!(matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })),
+        "{refused:?}"
+    );
     assert!(vfs.files().contains(&"tmp/left".to_owned()));
 }
 
@@ -322,7 +366,10 @@ fn a_format_file_that_is_damaged_or_missing_is_refused() {
         let vfs = vfs.snapshot();
         vfs.open("FORMAT").unwrap().write_at(&[0xfe], at).unwrap();
         let refused = try_open(vfs).map(drop);
-        assert!(matches!(refused, Err(OpenError::FormatDamaged(_))), "at {at}: {refused:?}");
+        assert!(
+            matches!(refused, Err(OpenError::FormatDamaged(_))),
+            "at {at}: {refused:?}"
+        );
     }
     vfs.remove("FORMAT").unwrap();
     assert!(matches!(try_open(vfs), Err(OpenError::FormatMissing)));

@@ -1,17 +1,15 @@
 //! Any operations, with restarts of every kind between them: the store says
 //! what a map would.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::*;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
 use peerhold_core::id::BlobId;
 use peerhold_store::Store;
 use peerhold_store::vfs::{MemVfs, Vfs};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
-use support::*;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -57,7 +55,7 @@ struct Model {
 }
 
 fn blob(n: u8) -> Bytes {
-    bytes(n.into(), if n % 2 == 0 { 300 } else { 800 })
+    bytes(n.into(), if n.is_multiple_of(2) { 300 } else { 800 })
 }
 
 fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {
@@ -68,7 +66,11 @@ fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {
             model.blobs.entry(n).or_default().insert(put);
         }
         Step::Claim(n, put) => {
-            let held = model.blobs.get_mut(&n).map(|claims| claims.insert(put)).is_some();
+            let held = model
+                .blobs
+                .get_mut(&n)
+                .map(|claims| claims.insert(put))
+                .is_some();
             let claimed = one(store, DiskKind::Claim(claim(&blob(n), put)));
             assert_eq!(claimed, Ok(DiskData::Claimed { held }));
         }
@@ -77,7 +79,10 @@ fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {
             model.blobs.remove(&n);
         }
         Step::Record(name, n) => {
-            assert_eq!(one(store, DiskKind::PutRecord(record(name, n.into(), 100))), done);
+            assert_eq!(
+                one(store, DiskKind::PutRecord(record(name, n.into(), 100))),
+                done
+            );
             model.records.entry(name).or_default().insert(n);
         }
         Step::Members(n) => {
@@ -85,11 +90,17 @@ fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {
             model.members = Some(bytes(n.into(), 80));
         }
         Step::Owe(target, name) => {
-            assert_eq!(one(store, DiskKind::PutDebts(vec![debt(target, name)])), done);
+            assert_eq!(
+                one(store, DiskKind::PutDebts(vec![debt(target, name)])),
+                done
+            );
             model.debts.insert((target, name));
         }
         Step::Pay(target, name) => {
-            assert_eq!(one(store, DiskKind::ClearDebts(vec![debt(target, name)])), done);
+            assert_eq!(
+                one(store, DiskKind::ClearDebts(vec![debt(target, name)])),
+                done
+            );
             model.debts.remove(&(target, name));
         }
         Step::Idle => assert!(store.commit(Vec::new()).is_empty()),
@@ -99,7 +110,11 @@ fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {
 
 fn check(store: &Store<MemVfs>, model: &mut Model) {
     for n in 0..12 {
-        let expected = model.blobs.get(&n).map(|_| blob(n)).ok_or(DiskError::NotFound);
+        let expected = model
+            .blobs
+            .get(&n)
+            .map(|_| blob(n))
+            .ok_or(DiskError::NotFound);
         assert_eq!(get(store, BlobId::of(&blob(n))), expected, "blob {n}");
     }
     for name in 0..4 {
@@ -109,15 +124,30 @@ fn check(store: &Store<MemVfs>, model: &mut Model) {
     }
     let loaded = load(store);
     model.starts += 1;
-    assert_eq!((loaded.starts, &loaded.members), (model.starts, &model.members));
+    assert_eq!(
+        (loaded.starts, &loaded.members),
+        (model.starts, &model.members)
+    );
     let debts: BTreeSet<_> = loaded.debts.into_iter().collect();
-    assert_eq!(debts, model.debts.iter().map(|(target, name)| debt(*target, *name)).collect());
+    assert_eq!(
+        debts,
+        model
+            .debts
+            .iter()
+            .map(|(target, name)| debt(*target, *name))
+            .collect()
+    );
     let stats = store.stats();
     let claims: usize = model.blobs.values().map(BTreeSet::len).sum();
     let records: usize = model.records.values().map(BTreeSet::len).sum();
     assert_eq!(
         (stats.blobs, stats.claims, stats.records, stats.debts),
-        (model.blobs.len() as u64, claims as u64, records as u64, model.debts.len() as u64)
+        (
+            model.blobs.len() as u64,
+            claims as u64,
+            records as u64,
+            model.debts.len() as u64
+        )
     );
     assert_eq!(stats.damaged, 0);
 }
@@ -147,5 +177,8 @@ fn a_store_says_what_a_map_says() {
         }
         check(&store, &mut model);
     }
-    QuickCheck::new().rng(Gen::new(300)).tests(60).quickcheck(property as fn(Vec<Step>));
+    QuickCheck::new()
+        .rng(Gen::new(300))
+        .tests(60)
+        .quickcheck(property as fn(Vec<Step>));
 }

@@ -1,12 +1,10 @@
 //! Old segments are rewritten and removed.
 
-mod support;
-
+use crate::support::*;
 use peerhold_core::disk::{DiskError, DiskKind, DiskOp};
 use peerhold_core::id::BlobId;
 use peerhold_store::vfs::{MemVfs, Vfs};
 use peerhold_store::{Prepared, Store};
-use support::*;
 
 /// Runs idle commits until nothing changes.
 fn settle<V: Vfs>(store: &Store<V>) {
@@ -29,7 +27,11 @@ fn dead_segments_go_and_live_entries_stay() {
     settle(&store);
     let stats = store.stats();
     assert!(stats.log_bytes < 4 * stats.live_bytes, "{stats:?}");
-    let files = vfs.files().iter().filter(|path| path.starts_with("log/")).count() as u64;
+    let files = vfs
+        .files()
+        .iter()
+        .filter(|path| path.starts_with("log/"))
+        .count() as u64;
     assert_eq!(files, stats.segments);
     let rebuilt = vfs.snapshot();
     rebuilt.remove("index.redb").unwrap();
@@ -41,7 +43,11 @@ fn dead_segments_go_and_live_entries_stay() {
         assert_eq!(store.recovery().damaged, 0);
         for n in 0..100 {
             let blob = bytes(n, 400);
-            let expected = if n % 5 == 0 { Ok(blob.clone()) } else { Err(DiskError::NotFound) };
+            let expected = if n % 5 == 0 {
+                Ok(blob.clone())
+            } else {
+                Err(DiskError::NotFound)
+            };
             assert_eq!(get(&store, BlobId::of(&blob)), expected, "{n}");
         }
         assert_eq!(load(&store).members, Some(bytes(5, 50)));
@@ -133,7 +139,9 @@ fn reads_go_on_while_their_segments_are_removed() {
                 for n in (0..20_000).map(|n| n % 20 * 10) {
                     let id = BlobId::of(&bytes(n, 400));
                     let read = store.prepare(DiskOp::detached(DiskKind::GetBlob(id)));
-                    let Prepared::Done(done) = read else { panic!("damaged: {n}") };
+                    let Prepared::Done(done) = read else {
+                        panic!("damaged: {n}")
+                    };
                     assert!(done.result().is_ok(), "{done:?}");
                 }
             });

@@ -1,27 +1,31 @@
 //! What each operation does.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part};
 use peerhold_core::id::BlobId;
 use peerhold_core::path::Layout;
 use peerhold_store::vfs::MemVfs;
 use peerhold_store::{OpenError, Prepared, Store, StoreConfig};
-use support::*;
 
 #[test]
 fn a_new_store_counts_its_starts_and_holds_nothing() {
     let vfs = MemVfs::new();
     let first = load(&open(vfs.clone()));
-    assert_eq!((first.starts, first.members, first.blobs, first.records), (1, None, 0, 0));
+    assert_eq!(
+        (first.starts, first.members, first.blobs, first.records),
+        (1, None, 0, 0)
+    );
     assert_eq!(load(&open(vfs)).starts, 2);
 }
 
 #[test]
 fn blobs_of_every_size_come_back() {
     let vfs = MemVfs::new();
-    let blobs: Vec<Bytes> = [0, 1, 511, 512, 513, 70_000].iter().map(|n| bytes(1, *n)).collect();
+    let blobs: Vec<Bytes> = [0, 1, 511, 512, 513, 70_000]
+        .iter()
+        .map(|n| bytes(1, *n))
+        .collect();
     let store = open(vfs.clone());
     for done in run(&store, blobs.iter().map(|blob| put_blob(blob, 1)).collect()) {
         assert_eq!(done, Ok(DiskData::Done));
@@ -36,7 +40,10 @@ fn blobs_of_every_size_come_back() {
 
 #[test]
 fn a_blob_that_is_not_there_is_not_found() {
-    assert_eq!(get(&open(MemVfs::new()), BlobId([5; 32])), Err(DiskError::NotFound));
+    assert_eq!(
+        get(&open(MemVfs::new()), BlobId([5; 32])),
+        Err(DiskError::NotFound)
+    );
 }
 
 #[test]
@@ -66,7 +73,11 @@ fn a_blob_put_twice_is_kept_once_with_both_claims() {
         one(&store, put_blob(&blob, 1)).unwrap();
         let live = store.stats().live_bytes;
         one(&store, put_blob(&blob, 1)).unwrap();
-        assert_eq!(store.stats().live_bytes, live, "the same put again writes nothing");
+        assert_eq!(
+            store.stats().live_bytes,
+            live,
+            "the same put again writes nothing"
+        );
         one(&store, put_blob(&blob, 2)).unwrap();
         assert_eq!((store.stats().blobs, store.stats().claims), (1, 2));
         assert!(store.stats().live_bytes < live + 256);
@@ -79,10 +90,18 @@ fn a_large_blob_whose_file_has_vanished_is_put_anew() {
     let store = open(vfs.clone());
     let blob = bytes(3, 5000);
     one(&store, put_blob(&blob, 1)).unwrap();
-    let path = vfs.files().into_iter().find(|path| path.starts_with("blobs/")).unwrap();
+    let path = vfs
+        .files()
+        .into_iter()
+        .find(|path| path.starts_with("blobs/"))
+        .unwrap();
     peerhold_store::vfs::Vfs::remove(&vfs, &path).unwrap();
     let held = one(&store, DiskKind::Claim(claim(&blob, 2)));
-    assert_eq!(held, Ok(DiskData::Claimed { held: false }), "no claim on what is not there");
+    assert_eq!(
+        held,
+        Ok(DiskData::Claimed { held: false }),
+        "no claim on what is not there"
+    );
     one(&store, put_blob(&blob, 2)).unwrap();
     assert_eq!(get(&store, BlobId::of(&blob)), Ok(blob));
 }
@@ -113,7 +132,11 @@ fn a_forgotten_blob_is_gone_with_its_claims_and_its_file() {
         one(&store, put_blob(&blob, 1)).unwrap();
         one(&store, DiskKind::Claim(claim(&blob, 2))).unwrap();
         assert_eq!(one(&store, DiskKind::ForgetBlob(id)), Ok(DiskData::Done));
-        assert_eq!(one(&store, DiskKind::ForgetBlob(id)), Ok(DiskData::Done), "again is done too");
+        assert_eq!(
+            one(&store, DiskKind::ForgetBlob(id)),
+            Ok(DiskData::Done),
+            "again is done too"
+        );
         assert_eq!(get(&store, id), Err(DiskError::NotFound));
         assert!(!vfs.files().iter().any(|path| path.starts_with("blobs/")));
         drop(store);
@@ -141,7 +164,11 @@ fn records_of_equal_version_are_ordered_by_their_heads_hash() {
     (a.head, b.head) = (bytes(71, 100), bytes(72, 100));
     a.head_hash = *blake3::hash(&a.head).as_bytes();
     b.head_hash = *blake3::hash(&b.head).as_bytes();
-    let last = if a.head_hash > b.head_hash { a.clone() } else { b.clone() };
+    let last = if a.head_hash > b.head_hash {
+        a.clone()
+    } else {
+        b.clone()
+    };
     run(&store, vec![DiskKind::PutRecord(a), DiskKind::PutRecord(b)]);
     assert_eq!(newest(&store, key(1)), Ok(Some(last)));
 }
@@ -149,8 +176,14 @@ fn records_of_equal_version_are_ordered_by_their_heads_hash() {
 #[test]
 fn the_same_record_again_writes_nothing() {
     let store = open(MemVfs::new());
-    let twice = vec![DiskKind::PutRecord(record(1, 5, 10)), DiskKind::PutRecord(record(1, 5, 10))];
-    assert_eq!(run(&store, twice), vec![Ok(DiskData::Done), Ok(DiskData::Done)]);
+    let twice = vec![
+        DiskKind::PutRecord(record(1, 5, 10)),
+        DiskKind::PutRecord(record(1, 5, 10)),
+    ];
+    assert_eq!(
+        run(&store, twice),
+        vec![Ok(DiskData::Done), Ok(DiskData::Done)]
+    );
     assert_eq!(store.stats().records, 1);
 }
 
@@ -159,11 +192,20 @@ fn a_record_is_read_in_parts() {
     let store = open(MemVfs::new());
     let whole = record(1, 5, 300);
     one(&store, DiskKind::PutRecord(whole.clone())).unwrap();
-    for (part, meta, content) in [(Part::Head, 0, 0), (Part::Meta, 50, 0), (Part::All, 50, 300)] {
+    for (part, meta, content) in [
+        (Part::Head, 0, 0),
+        (Part::Meta, 50, 0),
+        (Part::All, 50, 300),
+    ] {
         let read = one(&store, DiskKind::GetRecord { key: key(1), part });
-        let Ok(DiskData::Record(Some(read))) = read else { panic!("{read:?}") };
+        let Ok(DiskData::Record(Some(read))) = read else {
+            panic!("{read:?}")
+        };
         assert_eq!((read.meta.len(), read.content.len()), (meta, content));
-        assert_eq!((read.head, read.head_hash), (whole.head.clone(), whole.head_hash));
+        assert_eq!(
+            (read.head, read.head_hash),
+            (whole.head.clone(), whole.head_hash)
+        );
     }
 }
 
@@ -177,7 +219,11 @@ fn members_and_debts_survive_a_restart() {
         DiskKind::PutDebts(vec![debt(1, 1), debt(1, 2), debt(1, 1)]),
         DiskKind::ClearDebts(vec![debt(1, 2), debt(9, 9)]),
     ];
-    assert!(run(&store, batch).iter().all(|done| *done == Ok(DiskData::Done)));
+    assert!(
+        run(&store, batch)
+            .iter()
+            .all(|done| *done == Ok(DiskData::Done))
+    );
     drop(store);
     let loaded = load(&open(vfs));
     assert_eq!(loaded.members, Some(bytes(2, 90)));
@@ -187,8 +233,13 @@ fn members_and_debts_survive_a_restart() {
 #[test]
 fn members_put_in_the_batch_of_a_load_are_loaded() {
     let store = open(MemVfs::new());
-    let done = run(&store, vec![DiskKind::PutMembers(bytes(1, 100)), DiskKind::Load]);
-    let Ok(DiskData::Loaded(loaded)) = &done[1] else { panic!("{done:?}") };
+    let done = run(
+        &store,
+        vec![DiskKind::PutMembers(bytes(1, 100)), DiskKind::Load],
+    );
+    let Ok(DiskData::Loaded(loaded)) = &done[1] else {
+        panic!("{done:?}")
+    };
     assert_eq!(loaded.members, Some(bytes(1, 100)));
 }
 
@@ -209,10 +260,17 @@ fn completions_come_in_the_order_of_the_batch() {
     let blob = bytes(1, 100);
     let done = run(
         &store,
-        vec![DiskKind::GetBlob(BlobId([1; 32])), put_blob(&blob, 1), DiskKind::Claim(claim(&blob, 2))],
+        vec![
+            DiskKind::GetBlob(BlobId([1; 32])),
+            put_blob(&blob, 1),
+            DiskKind::Claim(claim(&blob, 2)),
+        ],
     );
-    let expected =
-        [Err(DiskError::NotFound), Ok(DiskData::Done), Ok(DiskData::Claimed { held: true })];
+    let expected = [
+        Err(DiskError::NotFound),
+        Ok(DiskData::Done),
+        Ok(DiskData::Claimed { held: true }),
+    ];
     assert_eq!(done, expected);
 }
 

@@ -1,18 +1,16 @@
 //! Full disks, failed syncs, and a machine that stops anywhere.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::support::*;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
 use peerhold_core::id::BlobId;
 use peerhold_store::vfs::{FailAfter, Kind, MemVfs, Vfs, VfsFile};
 use peerhold_store::{Health, Store, StoreConfig};
-use support::*;
 
 /// Counts syncs of files, and fails those of paths that start with a word.
 #[derive(Clone, Debug)]
@@ -37,12 +35,22 @@ struct SyncFile<F> {
 
 impl Syncs {
     fn new(fail_under: &'static str) -> Self {
-        let shared = Shared { fail_under, ..Shared::default() };
-        Self { inner: MemVfs::new(), shared: Arc::new(shared) }
+        let shared = Shared {
+            fail_under,
+            ..Shared::default()
+        };
+        Self {
+            inner: MemVfs::new(),
+            shared: Arc::new(shared),
+        }
     }
 
     fn file<F>(&self, inner: F, path: &str) -> SyncFile<F> {
-        SyncFile { inner, path: path.to_owned(), shared: self.shared.clone() }
+        SyncFile {
+            inner,
+            path: path.to_owned(),
+            shared: self.shared.clone(),
+        }
     }
 
     fn fail(&self, fail: bool) {
@@ -119,7 +127,9 @@ fn a_group_of_small_writes_shares_one_sync() {
     let store = Store::open(vfs.clone(), StoreConfig::new([1; 32])).unwrap();
     load(&store);
     let before = vfs.shared.log_syncs.load(Ordering::Relaxed);
-    let batch = (0..30).map(|n| DiskKind::PutRecord(record(n, 1, 4000))).collect();
+    let batch = (0..30)
+        .map(|n| DiskKind::PutRecord(record(n, 1, 4000)))
+        .collect();
     assert!(run(&store, batch).iter().all(Result::is_ok));
     assert_eq!(vfs.shared.log_syncs.load(Ordering::Relaxed), before + 1);
 }
@@ -133,13 +143,29 @@ fn a_failed_sync_ends_writing_until_the_store_is_opened_again() {
         one(&store, put_blob(&held, 1)).unwrap();
         vfs.fail(true);
         let blob = bytes(2, 5000);
-        assert_eq!(one(&store, put_blob(&blob, 1)), Err(DiskError::SyncFailed), "{under}");
+        assert_eq!(
+            one(&store, put_blob(&blob, 1)),
+            Err(DiskError::SyncFailed),
+            "{under}"
+        );
         assert_eq!(store.health(), Health::ReadOnly);
         vfs.fail(false);
-        for kind in [put_blob(&blob, 1), DiskKind::PutRecord(record(1, 1, 1)), DiskKind::Load] {
-            assert_eq!(one(&store, kind), Err(DiskError::SyncFailed), "never tried again");
+        for kind in [
+            put_blob(&blob, 1),
+            DiskKind::PutRecord(record(1, 1, 1)),
+            DiskKind::Load,
+        ] {
+            assert_eq!(
+                one(&store, kind),
+                Err(DiskError::SyncFailed),
+                "never tried again"
+            );
         }
-        assert_eq!(get(&store, BlobId::of(&held)).as_ref(), Ok(&held), "it still reads");
+        assert_eq!(
+            get(&store, BlobId::of(&held)).as_ref(),
+            Ok(&held),
+            "it still reads"
+        );
         drop(store);
         let store = open(vfs);
         assert_eq!(get(&store, BlobId::of(&held)), Ok(held));
@@ -169,9 +195,15 @@ fn a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room() {
     let vfs = MemVfs::new();
     let store = open(vfs.clone());
     let mut kept = Vec::new();
-    // One byte more each time, so that every kind of write meets the end.
-    for n in 0..400 {
-        vfs.set_capacity(Some(vfs.used() + n * 7 % 1500));
+    // Room that ends somewhere else each time, so that every kind of write
+    // meets the end; now and then enough to go on.
+    for n in 0..600 {
+        let room = if n % 7 == 0 {
+            400 << 10
+        } else {
+            n * 1237 % 30_000
+        };
+        vfs.set_capacity(Some(vfs.used() + room));
         let blob = bytes(n, if n % 2 == 0 { 100 } else { 900 });
         match one(&store, put_blob(&blob, 1)) {
             Ok(_) => kept.push(blob),
@@ -179,9 +211,12 @@ fn a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room() {
             Err(other) => panic!("{n}: {other:?}"),
         }
         assert_eq!(store.health(), Health::Writable);
-        assert!(!vfs.files().iter().any(|path| path.starts_with("tmp/")), "nothing left over");
+        assert!(
+            !vfs.files().iter().any(|path| path.starts_with("tmp/")),
+            "nothing left over"
+        );
     }
-    assert!(kept.len() > 20 && kept.len() < 380, "{}", kept.len());
+    assert!(kept.len() > 50 && kept.len() < 550, "{}", kept.len());
     vfs.set_capacity(None);
     let last = bytes(9999, 900);
     one(&store, put_blob(&last, 1)).unwrap();
@@ -189,11 +224,51 @@ fn a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room() {
     let crashed = vfs.snapshot();
     crashed.remove("index.redb").unwrap();
     for store in [store, open(crashed)] {
-        assert_eq!((store.stats().blobs, store.stats().damaged), (kept.len() as u64, 0));
+        assert_eq!(
+            (store.stats().blobs, store.stats().damaged),
+            (kept.len() as u64, 0)
+        );
         for blob in &kept {
             assert_eq!(get(&store, BlobId::of(blob)).as_ref(), Ok(blob));
         }
     }
+}
+
+#[test]
+fn on_a_full_disk_blobs_can_still_be_read_and_forgotten() {
+    let vfs = MemVfs::new();
+    let mut config = config();
+    config.compact_bytes = 64 << 10;
+    let store = Store::open(vfs.clone(), config).unwrap();
+    let blob = |n| bytes(n, if n % 2 == 0 { 400 } else { 6000 });
+    for n in 0..60 {
+        one(&store, put_blob(&blob(n), 1)).unwrap();
+    }
+    vfs.set_capacity(Some(vfs.used()));
+    let mut refused = 0;
+    for n in 60..90 {
+        refused += u64::from(one(&store, put_blob(&blob(n), 1)) == Err(DiskError::NoSpace));
+        for n in 0..60 {
+            assert_eq!(get(&store, BlobId::of(&blob(n))), Ok(blob(n)));
+        }
+    }
+    assert!(refused > 20, "{refused}");
+    for n in 0..59 {
+        assert_eq!(
+            one(&store, DiskKind::ForgetBlob(BlobId::of(&blob(n)))),
+            Ok(DiskData::Done)
+        );
+    }
+    for _ in 0..50 {
+        let _ = store.commit(Vec::new());
+    }
+    assert_eq!(
+        one(&store, put_blob(&blob(100), 1)),
+        Ok(DiskData::Done),
+        "without a restart"
+    );
+    assert_eq!(get(&store, BlobId::of(&blob(59))), Ok(blob(59)));
+    assert_eq!(store.health(), Health::Writable);
 }
 
 #[test]
@@ -216,7 +291,10 @@ fn capacity_counts_what_is_live_and_forgetting_makes_room() {
     for id in held {
         assert_eq!(one(&store, DiskKind::ForgetBlob(id)), Ok(DiskData::Done));
     }
-    assert_eq!(one(&store, put_blob(&bytes(1000, 3000), 1)), Ok(DiskData::Done));
+    assert_eq!(
+        one(&store, put_blob(&bytes(1000, 3000), 1)),
+        Ok(DiskData::Done)
+    );
 }
 
 /// What a scenario was told is done.
@@ -232,11 +310,14 @@ struct Told {
 /// Puts, forgets, rolls and compacts, and writes down what completes. Gives up
 /// at the first failure.
 fn scenario<V: Vfs>(store: &Store<V>, told: &mut Told) -> bool {
-    let blob = |n: usize| bytes(n as u64, if n % 3 == 0 { 700 } else { 350 });
+    let blob = |n: usize| bytes(n as u64, if n.is_multiple_of(3) { 700 } else { 350 });
     for n in 0..26 {
         let name = (n % 4) as u8;
         let members = bytes(n as u64, 64);
-        let mut batch = vec![put_blob(&blob(n), 1), DiskKind::PutRecord(record(name, n as u64, 30))];
+        let mut batch = vec![
+            put_blob(&blob(n), 1),
+            DiskKind::PutRecord(record(name, n as u64, 30)),
+        ];
         told.blobs.remove(&n);
         if n >= 4 {
             batch.push(DiskKind::ForgetBlob(BlobId::of(&blob(n - 4))));
@@ -260,7 +341,7 @@ fn scenario<V: Vfs>(store: &Store<V>, told: &mut Told) -> bool {
 
 #[test]
 fn whatever_call_the_machine_stops_at_nothing_completed_is_lost() {
-    let blob = |n: usize| bytes(n as u64, if n % 3 == 0 { 700 } else { 350 });
+    let blob = |n: usize| bytes(n as u64, if n.is_multiple_of(3) { 700 } else { 350 });
     let (mut calls, mut compacted) = (0, false);
     loop {
         let disk = MemVfs::new();
@@ -276,8 +357,16 @@ fn whatever_call_the_machine_stops_at_nothing_completed_is_lost() {
         let store = open(disk.snapshot());
         assert_eq!(store.recovery().damaged, 0, "stopped at {calls}");
         for (n, held) in &told.blobs {
-            let expected = if *held { Ok(blob(*n)) } else { Err(DiskError::NotFound) };
-            assert_eq!(get(&store, BlobId::of(&blob(*n))), expected, "stopped at {calls}, blob {n}");
+            let expected = if *held {
+                Ok(blob(*n))
+            } else {
+                Err(DiskError::NotFound)
+            };
+            assert_eq!(
+                get(&store, BlobId::of(&blob(*n))),
+                expected,
+                "stopped at {calls}, blob {n}"
+            );
         }
         for (name, n) in &told.records {
             let found = newest(&store, key(*name)).unwrap().unwrap().version;
@@ -298,11 +387,18 @@ fn whatever_call_the_machine_stops_at_nothing_completed_is_lost() {
 }
 
 fn final_names_are_whole(disk: &MemVfs) {
-    for path in disk.files().iter().filter(|path| path.starts_with("blobs/")) {
+    for path in disk
+        .files()
+        .iter()
+        .filter(|path| path.starts_with("blobs/"))
+    {
         let file = disk.open(path).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(&mut bytes, 0).unwrap();
-        assert_eq!(BlobId::of(&bytes).to_string(), path.rsplit('/').next().unwrap());
+        assert_eq!(
+            BlobId::of(&bytes).to_string(),
+            path.rsplit('/').next().unwrap()
+        );
     }
 }
 
@@ -314,7 +410,11 @@ fn a_machine_that_stops_again_during_recovery_loses_nothing_either() {
     assert!(scenario(&store, &mut told));
     let crashed = disk.snapshot();
     drop(store);
-    let last = crashed.files().into_iter().rfind(|path| path.starts_with("log/")).unwrap();
+    let last = crashed
+        .files()
+        .into_iter()
+        .rfind(|path| path.starts_with("log/"))
+        .unwrap();
     let file = crashed.open(&last).unwrap();
     file.write_at(&[0x55; 77], file.len().unwrap()).unwrap();
     for calls in 0.. {
@@ -326,7 +426,11 @@ fn a_machine_that_stops_again_during_recovery_loses_nothing_either() {
         assert_eq!(store.recovery().damaged, 0, "stopped at {calls}");
         assert_eq!(load(&store).members, told.members, "stopped at {calls}");
         let held = told.blobs.values().filter(|held| **held).count() as u64;
-        assert_eq!((store.stats().blobs, store.stats().records), (held, 26), "stopped at {calls}");
+        assert_eq!(
+            (store.stats().blobs, store.stats().records),
+            (held, 26),
+            "stopped at {calls}"
+        );
         if !stopped {
             break;
         }

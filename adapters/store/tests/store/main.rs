@@ -1,0 +1,11 @@
+//! The store through its public face.
+
+mod behaviour;
+mod compaction;
+mod faults;
+mod format;
+mod model;
+#[cfg(unix)]
+mod os;
+mod recovery;
+mod support;
