@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) data: VecDeque<Bytes>,
     /// Bytes in `data`.
     pub(crate) buffered: usize,
+    /// A put's caller waits until `buffered` is less.
+    pub(crate) wants_room: bool,
     /// A put's caller has said that there is no more.
     pub(crate) finish: bool,
     /// What a get has found.

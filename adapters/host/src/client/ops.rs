@@ -86,6 +86,7 @@ impl PutOp {
             None if state.finish => Poll::Ready(Err(ClientError::Finished)),
             None if state.buffered < self.held.client.shared.sizes.put_buffer => Poll::Ready(Ok(())),
             None => {
+                state.wants_room = true;
                 state.wait(cx);
                 Poll::Pending
             }

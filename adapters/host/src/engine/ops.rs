@@ -129,7 +129,6 @@ impl Engine {
             return;
         };
         *blocked = false;
-        let full = cell.state().buffered >= self.settings.put_buffer;
         // The lock is not held while the node works.
         while let Some(data) = next_piece(cell) {
             match self.node.push(self.now, op, data) {
@@ -145,10 +144,11 @@ impl Engine {
         }
         let (room, last) = {
             let state = cell.state();
-            (state.buffered < self.settings.put_buffer, state.finish && state.data.is_empty())
+            let room = state.wants_room && state.buffered < self.settings.put_buffer;
+            (room, state.finish && state.data.is_empty())
         };
-        if full && room {
-            cell.tell(|_| {});
+        if room {
+            cell.tell(|state| state.wants_room = false);
         }
         if last && !*finished {
             *finished = true;
