@@ -73,12 +73,20 @@ impl Admission {
             return Err(PeerFault::OutOfTurn);
         }
         let hello: Hello = message::decode(body).map_err(|_| PeerFault::BadMessage)?;
+        //# ADMIT-9: A HELLO of another version is a fault. A receiver MUST NOT make
+        //# anything of features that it does not know: in force are those that both
+        //# HELLOs name.
         if hello.version != VERSION {
             return Err(PeerFault::Version(hello.version));
         }
-        //# ADMIT-3: A hello that equals this side's own is a reflection and a fault.
+        //# ADMIT-3: A HELLO that equals this side's own, or that comes from this node's
+        //# own id, is a reflection and a fault.
         if body == self.hello.as_ref() || self.theirs == self.ours.node {
             return Err(PeerFault::Myself);
+        }
+        //# ADMIT-8: A HELLO MUST allow at least 8 requests; one that allows fewer is a fault.
+        if hello.requests < message::REQUESTS_MIN {
+            return Err(PeerFault::BadMessage);
         }
         self.peer_hello = Some((Bytes::copy_from_slice(body), hello));
         let mac = self.mac(key, self.ours.role).ok_or(PeerFault::OutOfTurn)?;
@@ -94,6 +102,9 @@ impl Admission {
         let Some((_, hello)) = &self.peer_hello else {
             return Err(PeerFault::OutOfTurn);
         };
+        //# ADMIT-7: A side MUST accept a PROOF only if it is right for a cluster key
+        //# that the side accepts and whose id the PROOF names. It compares macs in
+        //# constant time.
         let proof: Proof = message::decode(body).map_err(|_| PeerFault::BadMessage)?;
         let proven = keys
             .iter()
@@ -112,15 +123,19 @@ impl Admission {
 
     /// The proof that the side playing `prover` makes.
     ///
-    //# ADMIT-5: mac = keyed_hash(proof key, prover's role ‖ dialler's id ‖ listener's id ‖
-    //# len(dialler's hello) ‖ dialler's hello ‖ len(listener's hello) ‖ listener's hello),
-    //# lengths as u32 big-endian, role 0 for the dialler and 1 for the listener.
+    //# ADMIT-5: A PROOF's mac MUST be keyed_hash(proof key, prover's role ‖ dialler's id ‖
+    //# listener's id ‖ len(dialler's HELLO) ‖ dialler's HELLO ‖ len(listener's HELLO) ‖
+    //# listener's HELLO): the bodies as they were sent, lengths in 32 bits, the role one
+    //# byte, 0 for the dialler and 1 for the listener.
     fn mac(&self, key: &ClusterKey, prover: Role) -> Option<blake3::Hash> {
         let (peer_hello, _) = self.peer_hello.as_ref()?;
         let (dialer, listener) = match self.ours.role {
             Role::Dialer => ((&self.ours.node, &self.hello), (&self.theirs, peer_hello)),
             Role::Listener => ((&self.theirs, peer_hello), (&self.ours.node, &self.hello)),
         };
+        //# ADMIT-6: The proof key MUST be derive_key("peerhold 2026-11 admission
+        //# proof", cluster key), and the key's id in a PROOF derive_key("peerhold
+        //# 2026-11 cluster key id", cluster key)[..8].
         let proof_key = zeroize::Zeroizing::new(blake3::derive_key(
             "peerhold 2026-11 admission proof",
             key.expose(),
@@ -221,6 +236,15 @@ mod tests {
         );
         b.take_hello(&a.hello().clone(), &key(5)).unwrap();
         assert!(b.take_proof(&proof, &[key(5)]).is_ok());
+    }
+
+    #[test]
+    fn a_hello_that_allows_too_few_requests_is_a_fault() {
+        let few = |requests| Admission::new(B, Role::Listener, A, [8; 32], requests);
+        let (mut a, _) = pair();
+        let result = a.take_hello(few(7).hello(), &key(5));
+        assert_eq!(result, Err(PeerFault::BadMessage));
+        assert!(a.take_hello(few(8).hello(), &key(5)).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::error::ConfigError;
 use crate::id::NodeId;
 use crate::input::PeerAddr;
 use crate::seal::{BLOB_MAX, INLINE_MAX, PAYLOAD_MAX};
+use crate::wire::message::REQUESTS_MIN;
 
 /// The secret that members and clients of one cluster share: 32 generated
 /// bytes. Whoever proves it may open sessions.
@@ -187,9 +188,7 @@ impl Limits {
                 max: MEMBERS_MAX,
             });
         }
-        // Eight, so that one session can carry an operation's look-ups,
-        // claims and fetches at the same time.
-        if self.requests < 8 {
+        if self.requests < REQUESTS_MIN {
             return Err(ConfigError::FewRequests(self.requests));
         }
         let needed = (self.operations as usize)

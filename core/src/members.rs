@@ -54,6 +54,8 @@ pub struct Member {
 impl Member {
     /// Whether placement names it.
     pub const fn is_active(&self) -> bool {
+        //# MEMBER-4: Placement's candidates are the members that are active or leaving
+        //# and have a weight above 0.
         matches!(self.state, State::Active | State::Leaving) && self.weight > 0
     }
 
@@ -83,6 +85,11 @@ impl Members {
     /// Two entries of one counter that differ are the work of a faulty node;
     /// the greater one stands everywhere, so that maps still converge.
     pub fn merge(&mut self, node: NodeId, member: Member, max: usize) -> bool {
+        //# MEMBER-1: Of two entries for one node the one with the greater counter MUST
+        //# stand; of two with the same counter the one with the greater state, then
+        //# weight, then zone.
+        //# MEMBER-5: An entry for a new node beyond the receiver's own limit (at most
+        //# 1,000) is passed over, and is no fault.
         match self.map.get(&node) {
             Some(known) if *known >= member => false,
             None if self.map.len() >= max => false,
@@ -127,6 +134,10 @@ impl Members {
 
     /// Hashes the whole map: equal maps, equal digests.
     pub fn digest(&self) -> [u8; 32] {
+        //# MEMBER-6: The encoding of a map MUST be a CBOR array of its entries by
+        //# rising node id, each with its fields in rising order, in shortest integers
+        //# and definite lengths. Its digest is derive_key("peerhold 2026-11 member map
+        //# digest", encoding).
         let mut hasher = blake3::Hasher::new_derive_key("peerhold 2026-11 member map digest");
         hasher.update(&self.encode());
         *hasher.finalize().as_bytes()

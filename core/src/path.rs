@@ -49,8 +49,9 @@ impl Layout {
             //# PATH-2: The layout `flat` keeps a blob at the first two digits of its id, then
             //# the whole id.
             Self::Flat => CasPath::new(&name, FLAT_FOLDER, 1, &name),
-            //# PATH-3: The layout `sha1-5x8` keeps a blob in the eight folders that PATH-4
-            //# gives the id's 64 digits; the file's name is the whole id.
+            //# PATH-3: The layout `sha1-5x8` keeps a blob in the eight folders that
+            //# PATH-4 gives the id's 64 digits; the file's name is the whole id. So
+            //# two ids whose SHA-1 collides share folders and never a file.
             Self::Sha1 => CasPath::new(&sha1_hex(&name), SHA1_FOLDER, SHA1_FOLDERS, &name),
         }
     }

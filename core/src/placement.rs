@@ -183,9 +183,10 @@ impl Placement {
         let mut heap = BinaryHeap::from(mem::take(&mut self.scored));
         let mut next = || heap.pop().map(|Reverse((_, index))| index);
 
-        //# PLACE-8: The replicas are chosen by walking the order: first a candidate of each
-        //# zone that has none yet, until there are enough or no zone is left; then, if there
-        //# are too few, those passed over and those that follow.
+        //# PLACE-8: The replicas are chosen by walking the order: first a candidate of
+        //# each zone that has none yet, until there are enough or no zone is left;
+        //# then, if there are too few, those passed over and those that follow. Whoever
+        //# is not chosen follows the replicas in the order of the slot.
         self.ranked.clear();
         let zone = |index: Index| self.members[index as usize].zone;
         let distinct = self.replicas.min(self.zones);
@@ -258,8 +259,11 @@ impl Member {
 
     /// Output `slot + 1` of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
     fn draw(&self, slot: Slot) -> u64 {
-        //# PLACE-5: A node's number h for a slot is output number slot + 1 of SplitMix64 with
-        //# the node's seed; a 0 counts as 1.
+        //# PLACE-5: A node's number h for a slot is output number slot + 1 of
+        //# SplitMix64 with the node's seed; a 0 counts as 1. That is, modulo 2^64: z =
+        //# seed + (slot + 1) * 0x9e3779b97f4a7c15; z = (z xor z >> 30) *
+        //# 0xbf58476d1ce4e5b9; z = (z xor z >> 27) * 0x94d049bb133111eb; h = z xor z >>
+        //# 31.
         let steps = u64::from(slot.0) + 1;
         let z = self
             .seed

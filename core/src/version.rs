@@ -5,6 +5,8 @@ use core::fmt;
 use crate::id::NodeId;
 use crate::time::UnixMillis;
 
+//# VERSION-1: Versions are ordered as their bytes are. Of two records with equal versions the
+//# one with the greater hash of its head is the newer.
 /// One record's place in its name's history.
 ///
 /// 48 bits of milliseconds, a 16-bit counter and 8 bytes that name the writer
@@ -34,6 +36,9 @@ impl Version {
     /// The version that a writer gives next: above `seen`, and stamped with
     /// its wall clock where that is ahead. `None` if nothing lies above.
     pub fn next(wall: UnixMillis, seen: Self, writer: [u8; 8]) -> Option<Self> {
+        //# VERSION-2: A writer MUST learn the greatest version of the name from R - W +
+        //# 1 replicas and give one above it: its first 8 bytes, as a number, are the
+        //# greater of milliseconds * 2^16 by its clock and that version's number + 1.
         let clock = wall.0.min((1 << 48) - 1) << 16;
         let stamp = clock.max(seen.stamp.checked_add(1)?);
         Some(Self { stamp, writer })
@@ -43,6 +48,9 @@ impl Version {
     /// and of how many times it has started, so that a clone or a restored
     /// disk does not write under the same name.
     pub fn writer(node: &NodeId, start: u64) -> [u8; 8] {
+        //# VERSION-3: The writer's bytes MUST be derive_key("peerhold 2026-11 version
+        //# writer", node id ‖ start)[..8], start being how many times this node's store
+        //# has been started, in 64 bits.
         let mut hasher = blake3::Hasher::new_derive_key("peerhold 2026-11 version writer");
         hasher.update(node.as_bytes());
         hasher.update(&start.to_be_bytes());

@@ -69,6 +69,9 @@ impl Acquires {
                 .extend(from.filter(|from| !acquire.sources.contains(from)));
             return;
         }
+        //# CLAIM-3: A replica that lacks a claimed blob SHOULD fetch it: from the
+        //# claimer first, then from members in the order of the blob's slot. It asks
+        //# for a blob only when it has room for all of it.
         let (me, mut sources) = (ctx.me(), ctx.blob_sources(&claim.blob));
         sources.retain(|node| *node != me && Some(*node) != from);
         from.into_iter().for_each(|from| sources.push_front(from));
@@ -142,6 +145,8 @@ impl Node {
         }
         match answer {
             Answer::Blob { bytes, .. } => {
+                //# CLAIM-4: A replica MUST check a fetched blob against its id
+                //# before it keeps it, and ask elsewhere if it is another.
                 acquire.state = State::Checking(from);
                 self.ctx
                     .job(Work::CheckBlob { id, bytes }, JobTask::Acquire(id));

@@ -225,6 +225,8 @@ impl Ctx {
     /// The version for a record that is to follow `seen`. No two of this node
     /// are equal, whatever names they are for.
     pub(super) fn next_version(&mut self, seen: Version) -> Option<Version> {
+        //# VERSION-4: A node MUST give each record a version above all that it has
+        //# given since its start.
         let version = Version::next(self.wall, seen.max(self.last_version), self.writer)?;
         self.last_version = version;
         Some(version)

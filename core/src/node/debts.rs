@@ -55,6 +55,8 @@ impl Ctx {
 impl Node {
     /// Pays what is owed to `target`, as much as may be paid at once.
     pub(super) fn pay(&mut self, target: NodeId) {
+        //# WRITE-4: A member that is owed a copy SHOULD be offered it whenever it can
+        //# be reached: a blob by CLAIM, a record by KEEP, handed on.
         if !self.ctx.is_reachable(&target) {
             return;
         }

@@ -293,6 +293,9 @@ impl ForgetOp {
             Phase::Local => self.done_absent(ctx, number),
             Phase::Others(copies) => {
                 copies.set(from, if held { Copy::Durable } else { failed(answer) });
+                //# CLAIM-8: A node MUST NOT drop its own copy of a blob unless
+                //# W other replicas have answered, since it was asked to, that
+                //# the blob is durable there.
                 if copies.durable() >= durable {
                     let id = item.need.id;
                     item.phase = Phase::Dropping;

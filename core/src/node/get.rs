@@ -158,6 +158,8 @@ impl GetOp {
             unconfirmed: open.unconfirmed,
         };
         match open.content {
+            //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
+            //# there is no such file.
             Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
             Content::Inline(bytes) => {
                 // The content's length is the file's: opening has checked it.
@@ -443,6 +445,9 @@ fn fetch_next(ctx: &mut Ctx, op: OpId, pieces: &mut BTreeMap<u64, Piece>, number
     let Some(piece) = pieces.get_mut(&number) else {
         return true;
     };
+    //# READ-6: A reader MUST ask for a blob at one member after another, in the order of
+    //# its slot, itself first, before it calls it missing; one that sends a wrong blob is
+    //# passed over.
     while let Some(source) = piece.sources.pop_front() {
         if source == ctx.me() && ctx.config.weight == 0 {
             continue;

@@ -66,6 +66,9 @@ impl Lookup {
         let mut replicas = ctx.record_replicas(&self.key);
         let me = ctx.me();
         replicas.sort_by_key(|node| (*node != me, !ctx.is_reachable(node)));
+        //# READ-1: A reader MUST ask all R replicas of the name, and takes as confirmed
+        //# the newest record of their answers when R - W + 1 replicas hold that very
+        //# one.
         for (at, node) in replicas.into_iter().enumerate() {
             let whole = at == 0 && self.until == Until::Agreed;
             self.ask(ctx, node, if whole { Part::All } else { Part::Head });
@@ -138,6 +141,10 @@ impl Lookup {
             .any(|asked| matches!(asked, Asked::Waiting));
         match self.until {
             Until::Quorum => enough,
+            //# READ-2: While answers disagree, or tell of no record, a reader MUST
+            //# wait for all replicas to answer or fail, or for its own deadline (5
+            //# seconds unless configured); then the newest record counts, if R - W
+            //# + 1 have answered at all.
             Until::Agreed => enough && (!waiting || self.agreed()),
         }
     }

@@ -26,7 +26,8 @@ impl Node {
         let own = match ctx.members.get(&me) {
             Some(own) if own.weight == weight && own.zone == zone => return self.members_changed(),
             Some(own) => Member {
-                counter: own.counter + 1,
+                // A peer may have told the greatest counter there is.
+                counter: own.counter.saturating_add(1),
                 weight,
                 zone,
                 ..*own
@@ -41,6 +42,7 @@ impl Node {
         self.set_own(own);
     }
 
+    //# MEMBER-2: Whoever changes an entry MUST raise its counter.
     fn set_own(&mut self, own: Member) {
         let (me, max) = (self.ctx.me(), usize::MAX);
         self.ctx.members.merge(me, own, max);
@@ -90,7 +92,7 @@ impl Node {
         };
         if ctx.ready && own.state == State::Joining && own.weight > 0 && can_found(ctx) {
             let own = Member {
-                counter: own.counter + 1,
+                counter: own.counter.saturating_add(1),
                 state: State::Active,
                 ..*own
             };
@@ -100,6 +102,10 @@ impl Node {
 }
 
 fn can_found(ctx: &Ctx) -> bool {
+    //# MEMBER-7: A joining member of weight above 0 MUST NOT make itself active unless,
+    //# counting itself, it knows R joining or active members of weight above 0 whose
+    //# MEMBERS have come in sessions that stand, and neither it nor any peer with such a
+    //# session holds a record or a blob.
     let met = ctx.heard.keys().filter(|node| {
         ctx.members
             .get(node)

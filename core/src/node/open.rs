@@ -115,6 +115,9 @@ impl Opening {
         }
         let (answered, needed) = self.answers();
         let newest = self.lookup.newest();
+        //# READ-3: With fewer answers a reader MUST say that what it returns is
+        //# unconfirmed, and how many answers there were of how many; or fail with these
+        //# numbers, if no record came or its caller wants only what is confirmed.
         if answered < needed && (self.confirmed || newest.is_none()) {
             return Err(OpError::Unconfirmed { answered, needed });
         }
@@ -180,6 +183,8 @@ impl Opening {
                 }))
             }
             Err(error) if is_forged(&error) => {
+                //# READ-4: A record whose head, signature or parts do not bear
+                //# each other out MUST count as no answer.
                 let of = rank(record);
                 self.lookup.reject(ctx, of);
                 self.state = State::Looking;
@@ -193,6 +198,8 @@ impl Opening {
     /// Hands the record on to replicas that answered with an older one.
     fn repair(&mut self, ctx: &mut Ctx) {
         if let State::Checking(record) = core::mem::replace(&mut self.state, State::Done) {
+            //# READ-5: A reader SHOULD hand on the record that it has opened to
+            //# replicas that answered with an older one or none.
             for node in self.lookup.stale(rank(&record)) {
                 ctx.keep(node, &record, true, Waiter::Nobody);
             }

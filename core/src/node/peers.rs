@@ -73,6 +73,9 @@ impl Ctx {
             return;
         }
         let was_admitted = session.is_admitted();
+        //# MSG-1: What is called a fault MUST end the session: the receiver closes the
+        //# connection and acts neither on the frame at fault nor on any later one. What
+        //# came before stands.
         session.stage = Stage::Closing;
         let (peer, pending) = (session.peer, session.take_pending());
         self.events.push(Event::Close { conn });
@@ -86,6 +89,8 @@ impl Ctx {
                 reason: None,
             });
         }
+        //# SESSION-6: With a session end all its requests: whether those that were not
+        //# answered have been done is unknown.
         for pending in pending {
             self.give_up(peer, pending, &No::Unreachable);
         }
@@ -95,9 +100,12 @@ impl Ctx {
 
     /// An admitted session no longer serves its peer.
     fn part(&mut self, conn: ConnId, peer: NodeId, fault: Option<PeerFault>) {
-        self.heard.remove(&peer);
+        //# MEMBER-3: That a node is out of reach, for however long, MUST NOT change its
+        //# entry.
+        // One that gave way to another leaves what that one has heard.
         if self.peers.get(&peer) == Some(&conn) {
             self.peers.remove(&peer);
+            self.heard.remove(&peer);
             self.events.push(Event::PeerDown { peer, fault });
             self.book.lost(peer, self.now, &self.config.timing);
         }
@@ -109,6 +117,9 @@ impl Ctx {
     /// better: the earlier is dead, or it would not have dialled again. Of two
     /// dialled from both sides the one from the lesser node id stays.
     fn replaces(&self, new: Role, old: Role, peer: NodeId) -> bool {
+        //# SESSION-1: Of two sessions with one peer that the same side dialled, the one
+        //# admitted later MUST stay; of two that were dialled from both sides, the one
+        //# dialled by the lesser node id. The other is closed.
         let dialled_by_lesser = (new == Role::Dialer) == (self.config.node < peer);
         new == old || dialled_by_lesser
     }
@@ -123,12 +134,16 @@ impl Node {
         }
         let addr = ctx.book.addr(conn).cloned();
         let requests = ctx.config.limits.requests;
+        //# ADMIT-10: A side MUST send HELLO as its first frame, without waiting for the
+        //# other's, with a nonce of 32 fresh random bytes.
         let admission = Admission::new(ctx.me(), role, peer, ctx.random(), requests);
         ctx.sessions.insert(
             conn,
             Session::new(conn, role, peer, addr, admission, ctx.now),
         );
         ctx.dirty.insert(conn);
+        //# ADMIT-11: A side MUST close a connection on which the peer's PROOF has not
+        //# been accepted within the side's own deadline (10 seconds unless configured).
         ctx.arm(Timer::Admission(conn), ctx.config.timing.admission);
         if peer == ctx.me() {
             ctx.book.myself(conn, peer);
@@ -212,9 +227,13 @@ impl Node {
             Stage::Admitted(_) if frame.flags.contains(Flags::RESPONSE) => {
                 self.on_response(conn, frame)
             }
+            //# MSG-5: A frame without RESPONSE is a whole message: with MORE it is
+            //# a fault.
             Stage::Admitted(_) if frame.flags.contains(Flags::MORE) => Err(PeerFault::OutOfTurn),
             Stage::Admitted(_) => match frame.kind {
                 kind::PING => {
+                    //# SESSION-4: PING MUST be answered by PONG. Several
+                    //# that come together may be answered by one.
                     session.pong_due = true;
                     self.ctx.dirty.insert(conn);
                     Ok(())
@@ -239,8 +258,9 @@ impl Node {
         let Stage::Admitting(admission) = &mut session.stage else {
             return Ok(());
         };
-        //# ADMIT-1: Until both proofs are accepted only HELLO and PROOF are taken, each once,
-        //# without flags and with request 0.
+        //# ADMIT-1: Until it has accepted the peer's PROOF a side MUST take only HELLO
+        //# and PROOF, each once, without flags and with request 0; anything else is a
+        //# fault.
         if frame.flags != Flags::NONE || frame.request != 0 {
             return Err(PeerFault::OutOfTurn);
         }
@@ -283,6 +303,8 @@ impl Node {
         ctx.peers.insert(peer, conn);
         ctx.arm(Timer::Alive(conn), ctx.config.timing.keep_alive);
         if let Some(old) = old {
+            // The peer tells its map again in this session.
+            ctx.heard.remove(&peer);
             ctx.close(old, None);
         } else {
             ctx.events.push(Event::PeerUp { peer });
@@ -349,6 +371,9 @@ impl Node {
         let ctx = &mut self.ctx;
         let mut news = false;
         for entry in update.peers {
+            //# SESSION-7: An address told in PEERS is a hint about where a node may
+            //# be, never about who is there. One that is empty, longer than 256
+            //# bytes or of the receiver itself MUST be passed over.
             let fits =
                 |addr: &alloc::string::String| !addr.is_empty() && addr.len() <= PeerAddr::MAX;
             for addr in entry.addresses.into_iter().filter(fits) {
@@ -378,6 +403,10 @@ impl Node {
             return;
         };
         let (keep_alive, idle) = (ctx.config.timing.keep_alive, ctx.config.timing.idle);
+        //# SESSION-3: A node SHOULD send PING when it has heard nothing for its own
+        //# keep-alive time (15 seconds unless configured), and MUST close the session
+        //# when it has heard nothing for its own idle time (45 seconds). Every byte is
+        //# a sign of life.
         if ctx.now >= session.heard.saturating_add(idle) {
             return ctx.close(conn, Some(PeerFault::Silent));
         }
@@ -406,6 +435,10 @@ impl Node {
             session.pending.remove(&request);
             return;
         };
+        //# SESSION-5: A node SHOULD send CANCEL for a request that has seen no progress
+        //# for its own request time (15 seconds unless configured), and ask another
+        //# replica. Where more than half of the requests that a peer allows are
+        //# cancelled and unanswered, it SHOULD close the session.
         session.lagging = true;
         session.control(kind::CANCEL, Flags::NONE, request, &[]);
         ctx.dirty.insert(conn);
@@ -429,6 +462,10 @@ fn answer(
     pending: Pending,
     frame: &Frame,
 ) -> Result<Option<Pending>, (Pending, PeerFault)> {
+    //# MSG-7: An answer MUST be frames of the kind that the table names, all but the last
+    //# with MORE, or REFUSED instead of the rest of it, without MORE; anything else is a
+    //# fault. Only CLAIM and FETCH have answers of more than one frame: each of a CLAIM's
+    //# is a message by itself, a FETCH's together are the blob.
     if frame.kind == kind::REFUSED {
         let Ok(Refused { reason }) = message::decode(&frame.body) else {
             return Err((pending, PeerFault::BadMessage));

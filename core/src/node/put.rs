@@ -383,6 +383,8 @@ impl PutOp {
             tag,
             put: self.put,
         };
+        //# CLAIM-6: A put MUST be ready to send a blob that it claims until every
+        //# replica has answered or the put has ended.
         ctx.heat(sealed.id, &sealed.bytes);
         blob.sealed = Some((claim, sealed.bytes));
         if added.is_err() {
@@ -400,6 +402,7 @@ impl PutOp {
         let Some((claim, bytes)) = &blob.sealed else {
             return;
         };
+        //# WRITE-1: A writer MUST NOT write anything before its member map names R replicas.
         if !ctx.is_founded() || blob.copies.is_placed() {
             return;
         }
@@ -464,10 +467,14 @@ impl PutOp {
     /// Seals the record when everything that it stands for is durable.
     fn advance(&mut self, ctx: &mut Ctx) {
         let Some(seen) = self.seen else { return };
+        //# WRITE-2: A record MUST NOT be sent to any replica before every blob below
+        //# its root is durable at W of its replicas.
         if self.over || self.sealing_record || !self.ended || !self.blobs.is_empty() {
             return;
         }
         let content = match (&mut self.buffer, self.tree.root()) {
+            //# REMOVE-1: A file is removed by a record of kind 2, which is made,
+            //# ordered, kept, repaired and owed like any other.
             _ if self.removing => Content::Removed,
             (Buffer::Small(small), _) => Content::Inline(small.split().freeze()),
             (_, Some(root)) => Content::Root(root.clone()),
@@ -506,6 +513,8 @@ impl PutOp {
         let stored = sealed.to_stored();
         let replicas = ctx.record_replicas(&self.key);
         for node in &replicas {
+            //# KEEP-4: A writer MUST send its record as new; whoever hands on a
+            //# record that a replica has missed MUST say so.
             ctx.keep(*node, &stored, false, Waiter::Op(self.id, Step::Record));
         }
         self.record = Some(Record {
@@ -538,6 +547,9 @@ impl PutOp {
                 self.owe(ctx, owed);
             }
         }
+        //# WRITE-3: A put or removal is finished when W replicas have answered that
+        //# they have the record durable, and every copy that has failed by then is
+        //# written down, durably, as owed.
         if !enough || self.debts_writing > 0 {
             return;
         }

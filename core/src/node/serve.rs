@@ -79,8 +79,8 @@ impl Node {
         let Some(session) = ctx.sessions.get_mut(&conn) else {
             return Ok(());
         };
-        //# MSG-2: A request beyond the number told in HELLO, or under an id that is still being
-        //# served, is a fault.
+        //# MSG-2: A request beyond the number told in HELLO, or under a number that is
+        //# still being served, is a fault.
         if session.serving.len() >= ctx.config.limits.requests as usize {
             return Err(PeerFault::TooManyRequests);
         }
@@ -115,6 +115,8 @@ impl Node {
                     self.on_claim(conn, request, &claim);
                 }
             }
+            //# MSG-11: A kind without RESPONSE that is no update and no request is
+            //# a fault.
             _ => return Err(PeerFault::BadMessage),
         }
         Ok(())
@@ -123,6 +125,8 @@ impl Node {
     /// Whether this node holds data and is ready; otherwise the request is
     /// refused.
     fn is_serving(&mut self, conn: ConnId, request: u32) -> bool {
+        //# KEEP-6: A node of weight 0 MUST refuse LOOKUP, KEEP and CLAIM as not
+        //# storing, and one whose store is not loaded yet as busy.
         let reason = match (self.ctx.config.weight, self.ctx.ready) {
             (0, _) => Refusal::NotStoring,
             (_, false) => Refusal::Busy,
@@ -156,6 +160,10 @@ impl Node {
         let Some(session) = self.ctx.sessions.get_mut(&conn) else {
             return;
         };
+        //# MSG-9: Who is told CANCEL SHOULD cut short what it is sending as the answer,
+        //# and then MUST answer REFUSED, cancelled; otherwise the answer goes on as if
+        //# nothing had been said. CANCEL of a request that is not being served MUST be
+        //# ignored. Who sends CANCEL drops what still comes.
         if session.cut(request) {
             self.refuse(conn, request, Refusal::Cancelled);
             self.after_sent(conn);
@@ -185,6 +193,8 @@ impl Node {
         result: Result<DiskData, DiskError>,
     ) {
         match result {
+            //# KEEP-5: LOOKUP MUST be answered with the newest record that is held
+            //# of the name, durable there, or with none.
             Ok(DiskData::Record(record)) => {
                 let found = Found {
                     record: record.as_ref().map(RecordParts::from),
@@ -203,6 +213,8 @@ impl Node {
 
     fn on_keep(&mut self, conn: ConnId, request: u32, record: RecordParts, repair: bool) {
         match stored(record) {
+            //# KEEP-1: A replica MUST check a record's head, signature and the
+            //# hashes of its meta and content before it keeps it.
             Some(record) => {
                 self.ctx.job(
                     Work::CheckRecord(Box::new(record)),
@@ -230,8 +242,8 @@ impl Node {
             }
             return self.refuse(conn, request, Refusal::Invalid);
         };
-        //# KEEP-2: A replica refuses a record that is new from its writer and whose version is
-        //# more than ten minutes ahead of its own clock.
+        //# KEEP-2: A replica MUST refuse a record that is new from its writer and whose
+        //# version is more than ten minutes ahead of its own clock.
         let limit = UnixMillis(self.ctx.wall.0.saturating_add(AHEAD_MAX_MILLIS));
         if !repair && record.version.millis() > limit {
             return self.refuse(conn, request, Refusal::TooFarAhead);
@@ -245,6 +257,8 @@ impl Node {
 
     pub(super) fn kept(&mut self, conn: ConnId, request: u32, result: Result<DiskData, DiskError>) {
         match result {
+            //# KEEP-3: A replica MUST answer KEEP only when the record is durable
+            //# there.
             Ok(_) => self.respond(conn, kind::KEEP, Flags::NONE, request, &[]),
             Err(error) => self.refuse(conn, request, refusal(&error)),
         }
@@ -287,6 +301,9 @@ impl Node {
     }
 
     fn send(&mut self, conn: ConnId, request: u32, max: u32, blob: Bytes) {
+        //# CLAIM-7: FETCH MUST be answered with the whole blob, as DATA of at most
+        //# 65,536 bytes each, or refused: as too long if it has more bytes than the
+        //# asker has room for, as missing if it is not there or damaged.
         if blob.len() > max as usize {
             self.serves.release(&mut self.ctx, (conn, request));
             return self.refuse(conn, request, Refusal::TooLong);
@@ -309,6 +326,9 @@ impl Node {
             .insert((conn, request), claim.blobs.len());
         for (blob, index) in claim.blobs.iter().zip(0_u8..) {
             let len = blob.len as usize;
+            //# CLAIM-5: A claim whose length is below 9 or above 1,048,584 bytes
+            //# MUST be refused as too long. A replica asks for no more bytes than
+            //# the claim's length.
             if !(BLOB_HEADER + 1..=BLOB_MAX).contains(&len) {
                 self.claim_answered((conn, request, index), Some(Refusal::TooLong));
                 continue;
@@ -334,6 +354,8 @@ impl Node {
         result: Result<DiskData, DiskError>,
     ) {
         match result {
+            //# CLAIM-1: A replica MUST answer a claim without a reason only when
+            //# both the blob and the claim are durable there.
             Ok(DiskData::Claimed { held: true }) => self.claim_answered(asker, None),
             Ok(_) if self.serves.claims.contains_key(&(asker.0, asker.1)) => {
                 self.acquires.want(&mut self.ctx, Asker::Peer(asker), claim);
@@ -352,6 +374,8 @@ impl Node {
             return;
         };
         *left -= 1;
+        //# CLAIM-2: Each blob of a CLAIM MUST be answered once, in whatever order they
+        //# are done; every frame but the one that completes the answers has MORE.
         let flags = if *left == 0 { Flags::NONE } else { Flags::MORE };
         if *left == 0 {
             self.serves.claims.remove(&(conn, request));

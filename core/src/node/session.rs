@@ -155,6 +155,9 @@ impl Session {
     pub(super) fn admit(&mut self, admitted: Admitted) {
         self.stage = Stage::Admitted(admitted);
         self.decoder.set_body_max(BODY_MAX);
+        //# SESSION-2: Once admitted a node MUST send MEMBERS and PEERS, and then
+        //# MEMBERS after every change of its map and PEERS after every address that it
+        //# learns.
         self.members_due = true;
         self.peers_due = true;
     }
@@ -273,6 +276,9 @@ impl Session {
             };
             self.request(kind::CLAIM, message::encode(&batch.claim), pending);
         }
+        //# MSG-8: A node MUST NOT have more requests outstanding than the peer's HELLO
+        //# allows. A request is outstanding until the last frame of its answer,
+        //# cancelled or not, and its number is not used for another one before that.
         while self.pending.len() < allowed {
             let Some(queued) = self.backlog.pop_front() else {
                 break;
@@ -343,6 +349,9 @@ impl Session {
 
     /// Puts all control frames and one data frame in their final order.
     fn next_data(&mut self) {
+        //# MSG-13: Frames of different answers MAY come interleaved in any way. A
+        //# sender SHOULD put what is not DATA before DATA, and give each blob that it
+        //# sends its turn.
         let stream = self.streams.pop_front();
         let slice = stream.map(|mut stream| {
             let slice = stream

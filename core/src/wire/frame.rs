@@ -45,8 +45,8 @@ impl Flags {
     /// No flag.
     pub const NONE: Self = Self(0);
     //# FRAME-3: Flag bit 0 (value 1) is MORE: another frame of the same request and
-    //# direction continues the body. Flag bit 1 (value 2) is RESPONSE: the request number
-    //# is one that the receiver chose. Without it the number is the sender's.
+    //# direction follows. Flag bit 1 (value 2) is RESPONSE: the request number is one that
+    //# the receiver chose. Without it the number is the sender's.
     /// Another frame of the same request and direction continues the body.
     pub const MORE: Self = Self(1);
     /// The request number is the receiver's: this answers it.

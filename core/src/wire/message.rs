@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 use minicbor::bytes::ByteVec;
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 
 use super::frame::{self, Flags, FrameError};
 use crate::disk::{Part, RecordKey, StoredRecord};
@@ -48,6 +48,9 @@ pub mod kind {
     pub const REFUSED: u8 = 0x31;
 }
 
+/// The fewest requests that a node may allow its peers: enough for one
+/// operation's look-ups, claims and fetches at the same time.
+pub const REQUESTS_MIN: u32 = 8;
 /// The most blobs that one claim names.
 pub const CLAIMS_MAX: usize = 64;
 /// The most peers that one update names.
@@ -68,7 +71,8 @@ pub struct Hello {
     /// 32 random bytes, so that no proof serves twice.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub nonce: [u8; 32],
-    /// How many requests the peer may have outstanding here.
+    /// How many requests the peer may have outstanding here: at least
+    /// [`REQUESTS_MIN`].
     #[n(3)]
     pub requests: u32,
 }
@@ -257,7 +261,7 @@ pub struct Refused {
 }
 
 /// Why a replica does not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode)]
 #[cbor(index_only)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -285,9 +289,28 @@ pub enum Refusal {
     /// The request was cancelled.
     #[n(7)]
     Cancelled,
-    /// Its store failed.
+    /// Its store failed, or a reason that this version does not know.
     #[n(8)]
     Failed,
+}
+
+/// By hand: a derived decoder makes an unknown number of an optional field an
+/// absent one, and a claim's answer without a reason says that it is held.
+impl<'b, C> Decode<'b, C> for Refusal {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        //# MSG-10: A reason that the receiver does not know MUST count as 8, failed.
+        Ok(match d.u64()? {
+            0 => Self::Missing,
+            1 => Self::NoSpace,
+            2 => Self::Busy,
+            3 => Self::NotStoring,
+            4 => Self::Invalid,
+            5 => Self::TooFarAhead,
+            6 => Self::TooLong,
+            7 => Self::Cancelled,
+            _ => Self::Failed,
+        })
+    }
 }
 
 /// Why a control body is not a message. Nothing was done.
@@ -307,7 +330,10 @@ pub enum MessageError {
 
 /// Decodes one message, which must fill `body`.
 pub fn decode<'b, M: Decode<'b, ()>>(body: &'b [u8]) -> Result<M, MessageError> {
-    let mut decoder = minicbor::Decoder::new(body);
+    //# MSG-4: A control body MUST be exactly one CBOR map of the fields in its table, with
+    //# nothing behind it; anything else is a fault. A receiver MUST skip fields whose
+    //# numbers it does not know.
+    let mut decoder = Decoder::new(body);
     let message = decoder.decode().map_err(|_| MessageError::Malformed)?;
     if decoder.position() == body.len() {
         Ok(message)
@@ -343,6 +369,8 @@ impl ClaimBlobs {
     /// Decodes and checks the list's length.
     pub fn decode_checked(body: &[u8]) -> Result<Self, MessageError> {
         let claim: Self = decode(body)?;
+        //# MSG-12: A CLAIM names 1 to 64 blobs, PEERS at most 64 nodes with at most 4
+        //# addresses each; other numbers are a fault.
         if claim.blobs.is_empty() || claim.blobs.len() > CLAIMS_MAX {
             Err(MessageError::TooMany)
         } else {
