@@ -167,9 +167,9 @@ fn the_engines_end_ends_everything_that_waits() {
         poll(waiting.finish()),
         Poll::Ready(Err(ClientError::Closed))
     );
-    let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(status.poll(&mut cx), Poll::Ready(Err(ClientError::Closed)));
-    assert_eq!(watch.poll(&mut cx), Poll::Ready(Err(ClientError::Closed)));
+    let cx = Context::from_waker(Waker::noop());
+    assert_eq!(status.poll(&cx), Poll::Ready(Err(ClientError::Closed)));
+    assert_eq!(watch.poll(&cx), Poll::Ready(Err(ClientError::Closed)));
     assert_eq!(poll(events.next()), Poll::Ready(None));
     assert_eq!(poll(end), Poll::Ready(()));
     assert_eq!(client.put(put()).unwrap_err(), ClientError::Closed);
