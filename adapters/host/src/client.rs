@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use peerhold_core::{FileInfo, Forget, Get, NodeId, OpError, PeerStatus, Put, Remove, Status, Stored};
+use peerhold_core::{
+    FileInfo, Forget, Get, NodeId, OpError, PeerStatus, Put, Remove, Status, Stored,
+};
 
 pub use blocking::{Blocking, BlockingGet, BlockingPut};
 pub use events::{Events, Notice};
@@ -171,7 +173,10 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::status`].
-    pub async fn wait_until(&self, mut wanted: impl FnMut(&Status) -> bool) -> Result<Status, ClientError> {
+    pub async fn wait_until(
+        &self,
+        mut wanted: impl FnMut(&Status) -> bool,
+    ) -> Result<Status, ClientError> {
         loop {
             // Before the look, so that no change between the two is missed.
             let change = self.shared.watch()?;
@@ -234,7 +239,10 @@ impl Client {
     fn start(&self, command: Command) -> Result<Held, ClientError> {
         let cell = Arc::new(Cell::default());
         self.shared.command(command, Arc::clone(&cell))?;
-        Ok(Held { client: self.clone(), cell })
+        Ok(Held {
+            client: self.clone(),
+            cell,
+        })
     }
 }
 
@@ -249,3 +257,6 @@ impl Drop for Client {
         self.shared.drop_handle();
     }
 }
+
+#[cfg(test)]
+mod tests;

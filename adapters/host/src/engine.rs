@@ -146,12 +146,21 @@ impl Engine {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub fn open(config: HostConfig, advertise: Vec<PeerAddr>) -> Result<(Client, Self), StartError> {
+    pub fn open(
+        config: HostConfig,
+        advertise: Vec<PeerAddr>,
+    ) -> Result<(Client, Self), StartError> {
         config.check()?;
         let dir = &config.data_dir;
-        std::fs::create_dir_all(dir).map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
-        let store = Store::open_dir(dir, config.store.clone())
-            .map_err(|source| StartError::Store { path: dir.clone(), source })?;
+        std::fs::create_dir_all(dir).map_err(|source| StartError::DataDir {
+            path: dir.clone(),
+            source,
+        })?;
+        let store =
+            Store::open_dir(dir, config.store.clone()).map_err(|source| StartError::Store {
+                path: dir.clone(),
+                source,
+            })?;
         // The store's lock is held: nobody else makes an identity here.
         let identity = Identity::load_or_create(dir)?;
         Self::with_store(config, advertise, &identity, store)
@@ -177,8 +186,8 @@ impl Engine {
         let node = Node::new(config.node.clone(), *seed, clock.now())?;
         let signal = Arc::new(Signal::default());
         let completions = Arc::new(Completions::new(Arc::clone(&signal)));
-        let workers =
-            Workers::start(store, config.workers, Arc::clone(&completions)).map_err(StartError::Workers)?;
+        let workers = Workers::start(store, config.workers, Arc::clone(&completions))
+            .map_err(StartError::Workers)?;
         let sizes = Sizes {
             mailbox: config.mailbox,
             put_buffer: config.put_buffer,
@@ -241,7 +250,11 @@ impl Engine {
         self.restless = false;
         if self.workers.is_none() || !whole {
             self.end();
-            return Turn { deadline: None, more: false, done: true };
+            return Turn {
+                deadline: None,
+                more: false,
+                done: true,
+            };
         }
         while let Some(completion) = self.done.pop_front() {
             self.in_flight -= 1;
@@ -266,9 +279,17 @@ impl Engine {
         }
         if self.ended() {
             self.end();
-            return Turn { deadline: None, more: false, done: true };
+            return Turn {
+                deadline: None,
+                more: false,
+                done: true,
+            };
         }
-        Turn { deadline: self.deadline(), more, done: false }
+        Turn {
+            deadline: self.deadline(),
+            more,
+            done: false,
+        }
     }
 
     /// Whether sockets have told something since the last turn: the driver is
@@ -315,7 +336,9 @@ impl Engine {
 
     fn drain_events(&mut self, items: &mut usize) {
         while *items > 0 {
-            let Some(event) = self.node.poll_event() else { return };
+            let Some(event) = self.node.poll_event() else {
+                return;
+            };
             *items -= 1;
             self.event(event);
         }
@@ -325,7 +348,9 @@ impl Engine {
     fn drain_jobs(&mut self, items: &mut usize, job_bytes: &mut usize) {
         let threaded = self.workers.as_ref().is_some_and(Workers::threaded);
         while *items > 0 && *job_bytes > 0 {
-            let Some(job) = self.node.poll_job() else { return };
+            let Some(job) = self.node.poll_job() else {
+                return;
+            };
             *items -= 1;
             if threaded && job.cost() > self.settings.inline_bytes {
                 self.jobs.push(job);
@@ -338,7 +363,9 @@ impl Engine {
 
     fn drain_disk(&mut self, items: &mut usize) {
         while *items > 0 {
-            let Some(op) = self.node.poll_disk() else { break };
+            let Some(op) = self.node.poll_disk() else {
+                break;
+            };
             *items -= 1;
             self.disk.push(op);
         }
@@ -365,7 +392,16 @@ impl Engine {
             Event::Ready => Notice::Ready,
             Event::PeerUp { peer } => Notice::PeerUp { peer },
             Event::PeerDown { peer, fault } => Notice::PeerDown { peer, fault },
-            Event::Refused { peer, fault, reason, .. } => Notice::Refused { peer, fault, reason },
+            Event::Refused {
+                peer,
+                fault,
+                reason,
+                ..
+            } => Notice::Refused {
+                peer,
+                fault,
+                reason,
+            },
             Event::Members => Notice::Members,
             Event::Lied { peer } => Notice::Lied { peer },
             Event::Damaged { blob } => Notice::Damaged { blob },
@@ -381,8 +417,14 @@ impl Engine {
 
     fn deadline(&self) -> Option<OsInstant> {
         let node = self.node.poll_timeout().map(|(at, _)| at);
-        let end = self.ending.filter(|ending| !ending.cancelled).map(|ending| ending.until);
-        let first = [node, end, self.conns.deadline()].into_iter().flatten().min()?;
+        let end = self
+            .ending
+            .filter(|ending| !ending.cancelled)
+            .map(|ending| ending.until);
+        let first = [node, end, self.conns.deadline()]
+            .into_iter()
+            .flatten()
+            .min()?;
         self.clock.when(first)
     }
 
@@ -390,7 +432,11 @@ impl Engine {
     fn advance_end(&mut self, limit: Option<Duration>) {
         let Some(limit) = limit else { return };
         let until = self.now.saturating_add(limit);
-        let ending = self.ending.get_or_insert(Ending { until, cancelled: false, parting: false });
+        let ending = self.ending.get_or_insert(Ending {
+            until,
+            cancelled: false,
+            parting: false,
+        });
         ending.until = ending.until.min(until);
         if !ending.cancelled && self.now >= ending.until {
             ending.cancelled = true;
@@ -406,7 +452,9 @@ impl Engine {
     /// when all operations have ended.
     fn ended(&mut self) -> bool {
         let waiting = self.stalled.is_some() || self.shared.has_commands();
-        let Some(ending) = &mut self.ending else { return false };
+        let Some(ending) = &mut self.ending else {
+            return false;
+        };
         if self.running > 0 || (waiting && !ending.cancelled) {
             return false;
         }

@@ -97,7 +97,8 @@ impl Link {
         if !matches!(self.stage, Stage::Opening | Stage::Open) {
             return Ok(None);
         }
-        self.channel.receive(data, &mut self.inbox, &mut self.outbox)?;
+        self.channel
+            .receive(data, &mut self.inbox, &mut self.outbox)?;
         let opened = match self.stage {
             Stage::Opening => self.channel.peer(),
             _ => None,
@@ -185,7 +186,10 @@ impl Link {
 mod tests {
     use super::*;
 
-    const WATER: Water = Water { low: 1 << 10, high: 4 << 10 };
+    const WATER: Water = Water {
+        low: 1 << 10,
+        high: 4 << 10,
+    };
 
     fn pair() -> (Link, Link) {
         let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
@@ -216,7 +220,9 @@ mod tests {
         let (mut dialer, mut listener) = pair();
         let hello = drain(&mut dialer);
         listener.received(hello).unwrap();
-        listener.received(Bytes::from_static(b"0123456789")).unwrap();
+        listener
+            .received(Bytes::from_static(b"0123456789"))
+            .unwrap();
         assert_eq!(listener.take(0), None);
         assert_eq!(listener.take(4).unwrap(), "0123");
         assert_eq!(listener.read_space(1000), 0);

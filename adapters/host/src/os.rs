@@ -38,12 +38,20 @@ pub struct Clock {
 impl Clock {
     /// A clock whose epoch is now.
     pub fn start() -> Self {
-        Self { epoch: OsInstant::now() }
+        Self {
+            epoch: OsInstant::now(),
+        }
     }
 
     /// Nanoseconds since its start.
     pub fn now(&self) -> Instant {
-        Instant::from_nanos(self.epoch.elapsed().as_nanos().try_into().unwrap_or(u64::MAX))
+        Instant::from_nanos(
+            self.epoch
+                .elapsed()
+                .as_nanos()
+                .try_into()
+                .unwrap_or(u64::MAX),
+        )
     }
 
     /// The operating system's instant for one of the core's. `None` lies
@@ -54,7 +62,9 @@ impl Clock {
 
     /// The wall clock; the Unix epoch if it is set before that.
     pub fn wall(&self) -> UnixMillis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         UnixMillis(since.as_millis().try_into().unwrap_or(u64::MAX))
     }
 }
@@ -69,7 +79,9 @@ pub struct Identity {
 impl Identity {
     /// The identity with this secret seed (RFC 8032, section 5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self { key: SigningKey::from_bytes(seed) }
+        Self {
+            key: SigningKey::from_bytes(seed),
+        }
     }
 
     /// Who it is: its public key.
@@ -97,7 +109,10 @@ impl Identity {
     }
 
     fn read(path: &Path, mut file: File) -> Result<Self, KeyError> {
-        let io = |source| KeyError::Io { path: path.to_owned(), source };
+        let io = |source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        };
         refuse_exposed(path, &file)?;
         // One byte more than there must be, so that a longer file is noticed
         // without being read whole. Allocated once: a buffer that grows would
@@ -133,7 +148,10 @@ impl Identity {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = Zeroizing::new([b'\n'; KEY_LEN]);
         text[..KEY_PREFIX.len()].copy_from_slice(KEY_PREFIX);
-        for (pair, byte) in text[KEY_PREFIX.len()..].chunks_exact_mut(2).zip(self.key.as_bytes()) {
+        for (pair, byte) in text[KEY_PREFIX.len()..]
+            .chunks_exact_mut(2)
+            .zip(self.key.as_bytes())
+        {
             pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
         text
@@ -191,10 +209,16 @@ fn parse(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
 #[cfg(unix)]
 fn refuse_exposed(path: &Path, file: &File) -> Result<(), KeyError> {
     use std::os::unix::fs::PermissionsExt;
-    let metadata = file.metadata().map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+    let metadata = file.metadata().map_err(|source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+        return Err(KeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
     }
     Ok(())
 }
@@ -233,7 +257,10 @@ mod tests {
         let second = Identity::load_or_create(dir.path()).unwrap();
         assert_eq!(first.id(), second.id());
         let other = tempfile::tempdir().unwrap();
-        assert_ne!(Identity::load_or_create(other.path()).unwrap().id(), first.id());
+        assert_ne!(
+            Identity::load_or_create(other.path()).unwrap().id(),
+            first.id()
+        );
     }
 
     #[test]
@@ -242,7 +269,10 @@ mod tests {
         let secret = *b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\
             \x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\xac\x03\x1c\xae\x7f\x60";
         let id = Identity::from_seed(&secret).id();
-        assert_eq!(id.to_string(), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        assert_eq!(
+            id.to_string(),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        );
     }
 
     #[cfg(unix)]
@@ -252,10 +282,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Identity::load_or_create(dir.path()).unwrap();
         let path = dir.path().join(KEY_FILE);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = Identity::load_or_create(dir.path()).unwrap_err();
-        assert!(matches!(error, KeyError::Exposed { mode: 0o640, .. }), "{error}");
+        assert!(
+            matches!(error, KeyError::Exposed { mode: 0o640, .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains("chmod 600"));
     }
 

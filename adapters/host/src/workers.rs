@@ -84,7 +84,10 @@ struct Done {
 
 impl Completions {
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
-        Self { done: Mutex::default(), signal }
+        Self {
+            done: Mutex::default(),
+            signal,
+        }
     }
 
     /// Moves what is done to the end of `into`. `false`: a worker panicked.
@@ -112,7 +115,11 @@ impl Workers {
     ///
     /// # Errors
     /// The operating system's, if it has no more threads; none is left over.
-    pub(crate) fn start<D: Disk>(disk: D, count: usize, completions: Arc<Completions>) -> io::Result<Self> {
+    pub(crate) fn start<D: Disk>(
+        disk: D,
+        count: usize,
+        completions: Arc<Completions>,
+    ) -> io::Result<Self> {
         let crew = Arc::new(Crew {
             disk,
             queue: Mutex::default(),
@@ -121,7 +128,10 @@ impl Workers {
             writers_max: (count - usize::from(count > 1)).max(1),
             completions,
         });
-        let mut workers = Self { pool: crew.clone(), threads: Vec::with_capacity(count) };
+        let mut workers = Self {
+            pool: crew.clone(),
+            threads: Vec::with_capacity(count),
+        };
         for index in 0..count {
             let crew = Arc::clone(&crew);
             let thread = thread::Builder::new().name(format!("peerhold-{index}"));
@@ -163,7 +173,9 @@ impl Drop for Workers {
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("threads", &self.threads.len()).finish_non_exhaustive()
+        f.debug_struct("Workers")
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,7 +271,10 @@ impl<D: Disk> Crew<D> {
         while !queue.stop {
             let Some(task) = queue.next(self.writers_max) else {
                 queue.idle += 1;
-                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = self
+                    .work
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
                 continue;
             };
@@ -357,7 +372,6 @@ impl Drop for Alarm<'_> {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests;

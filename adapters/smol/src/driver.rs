@@ -80,7 +80,9 @@ impl Driver {
 
     fn accept(&mut self, index: usize) {
         let key = Key::Listener(index);
-        let (Some(listener), Some(waker)) = (self.listeners.get(index), self.ready.waker(key).cloned()) else {
+        let (Some(listener), Some(waker)) =
+            (self.listeners.get(index), self.ready.waker(key).cloned())
+        else {
             return;
         };
         if self.paused.is_some() {
@@ -88,7 +90,9 @@ impl Driver {
         }
         let (engine, sockets, ready) = (&mut self.engine, &mut self.sockets, &mut self.ready);
         let accepted = net::accept(listener, &mut Context::from_waker(&waker), |stream| {
-            let Ok(socket) = Socket::accepted(stream) else { return };
+            let Ok(socket) = Socket::accepted(stream) else {
+                return;
+            };
             // Dropped, it is closed.
             let Some(conn) = engine.accept() else { return };
             sockets.insert(conn, socket);
@@ -106,10 +110,17 @@ impl Driver {
 
     fn serve(&mut self, conn: ConnId) {
         let key = Key::Conn(conn);
-        let (Some(socket), Some(waker)) = (self.sockets.get_mut(&conn), self.ready.waker(key).cloned()) else {
+        let (Some(socket), Some(waker)) =
+            (self.sockets.get_mut(&conn), self.ready.waker(key).cloned())
+        else {
             return;
         };
-        if socket.serve(&mut self.engine, conn, &mut Context::from_waker(&waker), self.round_bytes) {
+        if socket.serve(
+            &mut self.engine,
+            conn,
+            &mut Context::from_waker(&waker),
+            self.round_bytes,
+        ) {
             self.ready.mark(key);
         }
     }

@@ -34,7 +34,10 @@ pub struct Handle {
 
 impl Handle {
     pub(crate) fn new(client: Client, addrs: Vec<SocketAddr>) -> Self {
-        Self { client, addrs: addrs.into() }
+        Self {
+            client,
+            addrs: addrs.into(),
+        }
     }
 
     /// Which node this is.
@@ -62,15 +65,26 @@ impl Handle {
     ///
     /// # Errors
     /// [`PutError`].
-    pub async fn put(&self, writer: &Writer, name: &Name, source: impl AsyncRead) -> Result<Stored, PutError> {
-        let put = Put { writer: writer.clone(), name: name.clone(), modified: None };
+    pub async fn put(
+        &self,
+        writer: &Writer,
+        name: &Name,
+        source: impl AsyncRead,
+    ) -> Result<Stored, PutError> {
+        let put = Put {
+            writer: writer.clone(),
+            name: name.clone(),
+            modified: None,
+        };
         let mut op = self.client.put(put)?;
         let mut source = pin!(source);
         let mut sizes = READ.iter().copied();
         let mut size = READ[0];
         loop {
             size = sizes.next().unwrap_or(size);
-            let data = fill(source.as_mut(), size).await.map_err(PutError::Source)?;
+            let data = fill(source.as_mut(), size)
+                .await
+                .map_err(PutError::Source)?;
             let last = data.len() < size;
             op.write(data).await?;
             if last {
@@ -85,7 +99,9 @@ impl Handle {
     /// [`ClientError::Busy`], [`ClientError::ShuttingDown`] or
     /// [`ClientError::Closed`], before anything was done.
     pub fn put_writer(&self, put: Put) -> Result<PutWriter, ClientError> {
-        Ok(PutWriter { op: self.client.put(put)? })
+        Ok(PutWriter {
+            op: self.client.put(put)?,
+        })
     }
 
     /// Opens a file for reading.
@@ -93,7 +109,12 @@ impl Handle {
     /// # Errors
     /// [`ClientError`], for instance that there is no such file.
     pub async fn get(&self, reader: &Reader, name: &Name) -> Result<GetReader, ClientError> {
-        let get = Get { reader: reader.clone(), name: name.clone(), range: None, confirmed: false };
+        let get = Get {
+            reader: reader.clone(),
+            name: name.clone(),
+            range: None,
+            confirmed: false,
+        };
         self.get_with(get).await
     }
 
@@ -102,8 +123,18 @@ impl Handle {
     ///
     /// # Errors
     /// As for [`Handle::get`].
-    pub async fn get_range(&self, reader: &Reader, name: &Name, range: Range<u64>) -> Result<GetReader, ClientError> {
-        let get = Get { reader: reader.clone(), name: name.clone(), range: Some(range), confirmed: false };
+    pub async fn get_range(
+        &self,
+        reader: &Reader,
+        name: &Name,
+        range: Range<u64>,
+    ) -> Result<GetReader, ClientError> {
+        let get = Get {
+            reader: reader.clone(),
+            name: name.clone(),
+            range: Some(range),
+            confirmed: false,
+        };
         self.get_with(get).await
     }
 
@@ -114,7 +145,11 @@ impl Handle {
     pub async fn get_with(&self, get: Get) -> Result<GetReader, ClientError> {
         let mut op = self.client.get(get)?;
         let info = op.open().await?;
-        Ok(GetReader { op, info, rest: Bytes::new() })
+        Ok(GetReader {
+            op,
+            info,
+            rest: Bytes::new(),
+        })
     }
 
     /// Starts a remove: a future of its end.
@@ -122,7 +157,10 @@ impl Handle {
     /// # Errors
     /// As for [`Handle::put_writer`].
     pub fn remove(&self, writer: &Writer, name: &Name) -> Result<RemoveOp, ClientError> {
-        self.client.remove(Remove { writer: writer.clone(), name: name.clone() })
+        self.client.remove(Remove {
+            writer: writer.clone(),
+            name: name.clone(),
+        })
     }
 
     /// Starts dropping this node's local copies of a file: a future of its
@@ -131,7 +169,10 @@ impl Handle {
     /// # Errors
     /// As for [`Handle::put_writer`].
     pub fn forget(&self, reader: &Reader, name: &Name) -> Result<ForgetOp, ClientError> {
-        self.client.forget(Forget { reader: reader.clone(), name: name.clone() })
+        self.client.forget(Forget {
+            reader: reader.clone(),
+            name: name.clone(),
+        })
     }
 
     /// A look at the node.
@@ -160,7 +201,9 @@ impl Handle {
     /// # Errors
     /// As for [`Handle::status`].
     pub async fn wait_for(&self, members: usize, peers: usize) -> Result<Status, ClientError> {
-        self.client.wait_until(|status| status.active() >= members && status.peers.len() >= peers).await
+        self.client
+            .wait_until(|status| status.active() >= members && status.peers.len() >= peers)
+            .await
     }
 
     /// Ends the node: no new operations; those that run finish, or are
@@ -232,7 +275,11 @@ impl PutWriter {
 }
 
 impl AsyncWrite for PutWriter {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.op.poll_write(cx, data).map_err(io_error)
     }
 
@@ -275,7 +322,11 @@ impl GetReader {
 }
 
 impl AsyncRead for GetReader {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let data = ready!(self.as_mut().poll_fill_buf(cx))?;
         let count = data.len().min(buf.len());
         buf[..count].copy_from_slice(&data[..count]);

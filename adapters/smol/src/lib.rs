@@ -37,11 +37,16 @@ pub fn open(config: HostConfig) -> Result<(Handle, Driver), StartError> {
     let listeners = net::listen(&config.listen)?;
     let addrs = net::local_addrs(&listeners)?;
     let reachable = addrs.iter().filter(|addr| !addr.ip().is_unspecified());
-    let advertise = reachable.map(|addr| PeerAddr::from(addr.to_string())).collect();
+    let advertise = reachable
+        .map(|addr| PeerAddr::from(addr.to_string()))
+        .collect();
     let (round_bytes, accept_pause) = (config.round_bytes, config.accept_pause);
     let (client, engine) = Engine::open(config, advertise)?;
     let handle = Handle::new(client, addrs);
-    Ok((handle, Driver::new(engine, listeners, round_bytes, accept_pause)))
+    Ok((
+        handle,
+        Driver::new(engine, listeners, round_bytes, accept_pause),
+    ))
 }
 
 /// What [`AsyncRead`](futures_lite::AsyncRead) and its like report.

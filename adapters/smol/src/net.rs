@@ -18,7 +18,10 @@ const ACCEPT_MAX: usize = 64;
 /// Listens on every address, or on none.
 pub(crate) fn listen(addrs: &[SocketAddr]) -> Result<Vec<Async<TcpListener>>, StartError> {
     let bind = |addr: &SocketAddr| {
-        Async::<TcpListener>::bind(*addr).map_err(|source| StartError::Listen { addr: *addr, source })
+        Async::<TcpListener>::bind(*addr).map_err(|source| StartError::Listen {
+            addr: *addr,
+            source,
+        })
     };
     addrs.iter().map(bind).collect()
 }
@@ -27,7 +30,13 @@ pub(crate) fn listen(addrs: &[SocketAddr]) -> Result<Vec<Async<TcpListener>>, St
 pub(crate) fn local_addrs(listeners: &[Async<TcpListener>]) -> Result<Vec<SocketAddr>, StartError> {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
     let local = |listener: &Async<TcpListener>| {
-        listener.get_ref().local_addr().map_err(|source| StartError::Listen { addr: unknown, source })
+        listener
+            .get_ref()
+            .local_addr()
+            .map_err(|source| StartError::Listen {
+                addr: unknown,
+                source,
+            })
     };
     listeners.iter().map(local).collect()
 }
@@ -51,14 +60,19 @@ pub(crate) fn accept(
     for _ in 0..ACCEPT_MAX {
         match listener.get_ref().accept() {
             Ok((stream, _)) => each(stream),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match listener.poll_readable(cx) {
-                Poll::Pending => return Accepted::Waiting,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Accepted::Failed(error),
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match listener.poll_readable(cx) {
+                    Poll::Pending => return Accepted::Waiting,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Accepted::Failed(error),
+                }
+            }
             // Who came has gone again: the next one.
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                ) => {}
             Err(error) => return Accepted::Failed(error),
         }
     }
@@ -87,7 +101,13 @@ impl Socket {
 
     /// Moves bytes both ways until the socket would block, there is nothing
     /// to do, or `max` bytes have gone one way, which is `true`.
-    pub(crate) fn serve(&mut self, engine: &mut Engine, conn: ConnId, cx: &mut Context<'_>, max: usize) -> bool {
+    pub(crate) fn serve(
+        &mut self,
+        engine: &mut Engine,
+        conn: ConnId,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> bool {
         if let Self::Dialling(dial) = self {
             match dial.as_mut().poll(cx) {
                 Poll::Pending => return false,
@@ -101,14 +121,22 @@ impl Socket {
                 }
             }
         }
-        let Self::Open(stream) = self else { return false };
+        let Self::Open(stream) = self else {
+            return false;
+        };
         // What is read first may be answered in this round's turn.
         let read = read(stream, engine, conn, cx, max);
         write(stream, engine, conn, cx, max) || read
     }
 }
 
-fn read(stream: &Async<TcpStream>, engine: &mut Engine, conn: ConnId, cx: &mut Context<'_>, max: usize) -> bool {
+fn read(
+    stream: &Async<TcpStream>,
+    engine: &mut Engine,
+    conn: ConnId,
+    cx: &mut Context<'_>,
+    max: usize,
+) -> bool {
     let mut left = max;
     while left > 0 {
         let space = engine.read_space(conn).min(left);
@@ -131,7 +159,13 @@ fn read(stream: &Async<TcpStream>, engine: &mut Engine, conn: ConnId, cx: &mut C
     true
 }
 
-fn write(stream: &Async<TcpStream>, engine: &mut Engine, conn: ConnId, cx: &mut Context<'_>, max: usize) -> bool {
+fn write(
+    stream: &Async<TcpStream>,
+    engine: &mut Engine,
+    conn: ConnId,
+    cx: &mut Context<'_>,
+    max: usize,
+) -> bool {
     let mut left = max;
     while left > 0 {
         if !engine.wants_write(conn) {

@@ -42,7 +42,10 @@ impl Blocking {
     /// # Errors
     /// As for [`Client::put`].
     pub fn put(&self, put: Put) -> Result<BlockingPut, ClientError> {
-        Ok(BlockingPut { op: self.client.put(put)?, by: self.clone() })
+        Ok(BlockingPut {
+            op: self.client.put(put)?,
+            by: self.clone(),
+        })
     }
 
     /// Starts a get and waits until the file is found.
@@ -53,7 +56,12 @@ impl Blocking {
         self.refuse_here()?;
         let mut op = self.client.get(get)?;
         let info = self.wait(op.open())??;
-        Ok(BlockingGet { op, info, rest: Bytes::new(), by: self.clone() })
+        Ok(BlockingGet {
+            op,
+            info,
+            rest: Bytes::new(),
+            by: self.clone(),
+        })
     }
 
     /// As [`Client::put_bytes`].
@@ -184,7 +192,10 @@ impl BlockingPut {
 impl Write for BlockingPut {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let op = &mut self.op;
-        self.by.wait(std::future::poll_fn(|cx| op.poll_write(cx, data))).and_then(|n| n).map_err(io::Error::from)
+        self.by
+            .wait(std::future::poll_fn(|cx| op.poll_write(cx, data)))
+            .and_then(|n| n)
+            .map_err(io::Error::from)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -259,4 +270,3 @@ impl Wake for Unpark {
         self.0.unpark();
     }
 }
-

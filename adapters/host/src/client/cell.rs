@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) data: VecDeque<Bytes>,
     /// Bytes in `data`.
     pub(crate) buffered: usize,
+    /// A put's caller waits until `buffered` is less.
+    pub(crate) wants_room: bool,
     /// A put's caller has said that there is no more.
     pub(crate) finish: bool,
     /// What a get has found.
@@ -93,7 +95,11 @@ impl Cell {
 impl State {
     /// Wakes this caller at the next change.
     pub(crate) fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             self.waker = Some(cx.waker().clone());
         }
     }

@@ -76,8 +76,16 @@ pub struct Events {
 
 impl Events {
     pub(crate) fn new(limit: usize) -> (Self, Arc<Queue>) {
-        let queue = Arc::new(Queue { limit, inner: Mutex::default() });
-        (Self { queue: Arc::clone(&queue) }, queue)
+        let queue = Arc::new(Queue {
+            limit,
+            inner: Mutex::default(),
+        });
+        (
+            Self {
+                queue: Arc::clone(&queue),
+            },
+            queue,
+        )
     }
 
     /// The next notice; `None` when the node has ended.
@@ -158,7 +166,9 @@ mod tests {
     #[test]
     fn a_slow_subscriber_learns_how_many_it_missed_and_where() {
         let (mut events, queue) = Events::new(2);
-        let peer = |n| Notice::PeerUp { peer: NodeId([n; 32]) };
+        let peer = |n| Notice::PeerUp {
+            peer: NodeId([n; 32]),
+        };
         (0..5).for_each(|n| drop(queue.add(&peer(n))));
         assert_eq!(next(&mut events), Poll::Ready(Some(peer(0))));
         queue.add(&peer(5));

@@ -89,7 +89,12 @@ pub(crate) struct Post {
 
 impl Shared {
     pub(crate) fn new(node: NodeId, signal: Arc<Signal>, sizes: Sizes) -> Arc<Self> {
-        Arc::new(Self { mail: Mutex::default(), signal, sizes, node })
+        Arc::new(Self {
+            mail: Mutex::default(),
+            signal,
+            sizes,
+            node,
+        })
     }
 
     /// Puts a command in line.
@@ -98,7 +103,9 @@ impl Shared {
             let mut mail = lock(&self.mail);
             mail.open()?;
             if mail.commands.len() >= self.sizes.mailbox {
-                return Err(ClientError::Busy { limit: self.sizes.mailbox });
+                return Err(ClientError::Busy {
+                    limit: self.sizes.mailbox,
+                });
             }
             mail.commands.push_back((command, cell));
         }
@@ -122,7 +129,11 @@ impl Shared {
     /// Takes a command out of the line. `false`: it was not there any more.
     pub(crate) fn withdraw(&self, cell: &Arc<Cell>) -> bool {
         let mut mail = lock(&self.mail);
-        let Some(at) = mail.commands.iter().position(|(_, other)| Arc::ptr_eq(cell, other)) else {
+        let Some(at) = mail
+            .commands
+            .iter()
+            .position(|(_, other)| Arc::ptr_eq(cell, other))
+        else {
             return false;
         };
         let command = mail.commands.remove(at);
@@ -138,7 +149,9 @@ impl Shared {
                 return Err(ClientError::Closed);
             }
             if mail.status.len() >= self.sizes.mailbox {
-                return Err(ClientError::Busy { limit: self.sizes.mailbox });
+                return Err(ClientError::Busy {
+                    limit: self.sizes.mailbox,
+                });
             }
             mail.status.push(Arc::clone(&slot));
         }
@@ -240,7 +253,9 @@ impl Shared {
         let mut mail = lock(&self.mail);
         let mut wakers = Vec::new();
         mail.subscribers.retain(|queue| {
-            let Some(queue) = queue.upgrade() else { return false };
+            let Some(queue) = queue.upgrade() else {
+                return false;
+            };
             wakers.extend(queue.add(notice));
             true
         });
@@ -261,9 +276,16 @@ impl Shared {
         drop(mail);
         drop(touched);
         commands.into_iter().for_each(|(_, cell)| cell.close());
-        status.into_iter().for_each(|slot| slot.set(Err(ClientError::Closed)));
-        subscribers.into_iter().filter_map(|queue| queue.upgrade()).for_each(|queue| queue.close());
-        watchers.into_iter().for_each(|slot| slot.set(Err(ClientError::Closed)));
+        status
+            .into_iter()
+            .for_each(|slot| slot.set(Err(ClientError::Closed)));
+        subscribers
+            .into_iter()
+            .filter_map(|queue| queue.upgrade())
+            .for_each(|queue| queue.close());
+        watchers
+            .into_iter()
+            .for_each(|slot| slot.set(Err(ClientError::Closed)));
         mourners.into_iter().for_each(|slot| slot.set(Ok(())));
     }
 }
@@ -287,32 +309,41 @@ impl Mail {
 
 /// One value on its way from the engine to one caller.
 #[derive(Debug)]
-pub(crate) struct Slot<T>(Mutex<(Option<Result<T, ClientError>>, Option<Waker>)>);
+pub(crate) struct Slot<T>(Mutex<Delivery<T>>);
+
+#[derive(Debug)]
+struct Delivery<T> {
+    value: Option<Result<T, ClientError>>,
+    waker: Option<Waker>,
+}
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self(Mutex::new((None, None)))
+        Self(Mutex::new(Delivery {
+            value: None,
+            waker: None,
+        }))
     }
 }
 
 impl<T> Slot<T> {
     pub(crate) fn set(&self, value: Result<T, ClientError>) {
         let waker = {
-            let mut slot = lock(&self.0);
-            slot.0 = Some(value);
-            slot.1.take()
+            let mut delivery = lock(&self.0);
+            delivery.value = Some(value);
+            delivery.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, ClientError>> {
-        let mut slot = lock(&self.0);
-        match slot.0.take() {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<T, ClientError>> {
+        let mut delivery = lock(&self.0);
+        match delivery.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
-                slot.1 = Some(cx.waker().clone());
+                delivery.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
         }

@@ -71,7 +71,10 @@ pub struct PutOp {
 
 impl PutOp {
     pub(super) fn new(held: Held) -> Self {
-        Self { held, tail: BytesMut::new() }
+        Self {
+            held,
+            tail: BytesMut::new(),
+        }
     }
 
     /// Ready when the next bytes may be given.
@@ -84,8 +87,11 @@ impl PutOp {
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
             Some(Ok(_)) => Poll::Ready(Err(ClientError::Finished)),
             None if state.finish => Poll::Ready(Err(ClientError::Finished)),
-            None if state.buffered < self.held.client.shared.sizes.put_buffer => Poll::Ready(Ok(())),
+            None if state.buffered < self.held.client.shared.sizes.put_buffer => {
+                Poll::Ready(Ok(()))
+            }
             None => {
+                state.wants_room = true;
                 state.wait(cx);
                 Poll::Pending
             }
@@ -110,7 +116,11 @@ impl PutOp {
     ///
     /// # Errors
     /// As for [`PutOp::poll_ready`].
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, ClientError>> {
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<Result<usize, ClientError>> {
         ready!(self.poll_ready(cx))?;
         if self.tail.capacity() == 0 {
             self.tail.reserve(PIECE.min(data.len().next_power_of_two()));

@@ -109,13 +109,22 @@ impl HostConfig {
             ("round_bytes", self.round_bytes),
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(StartError::Value { name, rule: "must be at least 1" });
+            return Err(StartError::Value {
+                name,
+                rule: "must be at least 1",
+            });
         }
         if self.read_buffer < 4 << 10 {
-            return Err(StartError::Value { name: "read_buffer", rule: "must be at least 4 KiB" });
+            return Err(StartError::Value {
+                name: "read_buffer",
+                rule: "must be at least 4 KiB",
+            });
         }
         if self.outbox_high < self.outbox_low {
-            return Err(StartError::Value { name: "outbox_high", rule: "must be at least `outbox_low`" });
+            return Err(StartError::Value {
+                name: "outbox_high",
+                rule: "must be at least `outbox_low`",
+            });
         }
         let times = [
             ("open_timeout", self.open_timeout),
@@ -123,9 +132,16 @@ impl HostConfig {
             ("wall_interval", self.wall_interval),
         ];
         if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero()) {
-            return Err(StartError::Value { name, rule: "must be longer than nothing" });
+            return Err(StartError::Value {
+                name,
+                rule: "must be longer than nothing",
+            });
         }
-        match self.listen.iter().find(|addr| !addr.ip().to_canonical().is_loopback()) {
+        match self
+            .listen
+            .iter()
+            .find(|addr| !addr.ip().to_canonical().is_loopback())
+        {
             Some(addr) if !self.insecure => Err(StartError::NotLoopback(*addr)),
             _ => Ok(()),
         }
@@ -149,7 +165,9 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The channel proves nothing, so it is not offered to other machines.
-    #[error("{0} can be reached from other machines, and connections are not secured yet: listen on loopback, or set `insecure`")]
+    #[error(
+        "{0} can be reached from other machines, and connections are not secured yet: listen on loopback, or set `insecure`"
+    )]
     NotLoopback(SocketAddr),
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}: {}", listening(source))]

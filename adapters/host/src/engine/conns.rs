@@ -43,7 +43,10 @@ impl Conns {
             closes: VecDeque::new(),
             buffer: BytesMut::new(),
             read_buffer: config.read_buffer,
-            water: Water { low: config.outbox_low, high: config.outbox_high },
+            water: Water {
+                low: config.outbox_low,
+                high: config.outbox_high,
+            },
             open_timeout: config.open_timeout,
             close_timeout: config.close_timeout,
             parting: false,
@@ -72,7 +75,9 @@ impl Conns {
     }
 
     fn arm(&mut self, conn: ConnId, deadline: Option<Instant>) {
-        let Some(link) = self.links.get_mut(&conn) else { return };
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
         if let Some(old) = link.deadline {
             self.deadlines.remove(&(old, conn));
         }
@@ -179,7 +184,10 @@ impl Engine {
     /// How many bytes may be read from this connection's socket now. 0: leave
     /// them there, so that the peer is slowed down.
     pub fn read_space(&self, conn: ConnId) -> usize {
-        self.conns.links.get(&conn).map_or(0, |link| link.read_space(self.node.read_budget(conn)))
+        self.conns
+            .links
+            .get(&conn)
+            .map_or(0, |link| link.read_space(self.node.read_budget(conn)))
     }
 
     /// Reads once from a connection's socket, at most `max` bytes. 0 is the
@@ -189,7 +197,12 @@ impl Engine {
     /// # Errors
     /// The socket's. Those of kind `WouldBlock` and `Interrupted` change
     /// nothing; with any other the engine closes the connection.
-    pub fn read_from(&mut self, conn: ConnId, socket: &mut impl Read, max: usize) -> io::Result<usize> {
+    pub fn read_from(
+        &mut self,
+        conn: ConnId,
+        socket: &mut impl Read,
+        max: usize,
+    ) -> io::Result<usize> {
         let max = self.read_space(conn).min(max);
         if max == 0 {
             return Ok(0);
@@ -197,7 +210,11 @@ impl Engine {
         match socket.read(self.conns.space(max)) {
             Ok(0) => {
                 self.tell_time();
-                let reason = self.conns.links.get(&conn).map_or(CloseReason::Eof, Link::ended);
+                let reason = self
+                    .conns
+                    .links
+                    .get(&conn)
+                    .map_or(CloseReason::Eof, Link::ended);
                 self.lost(conn, reason);
                 Ok(0)
             }
@@ -214,7 +231,9 @@ impl Engine {
     /// them by themselves.
     pub fn received(&mut self, conn: ConnId, data: Bytes) {
         let now = self.tell_time();
-        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        let Some(link) = self.conns.links.get_mut(&conn) else {
+            return;
+        };
         let role = link.role();
         match link.received(data) {
             Ok(None) => {}
@@ -229,7 +248,9 @@ impl Engine {
 
     /// Gives the node what plaintext it has room for.
     fn deliver(&mut self, conn: ConnId) {
-        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        let Some(link) = self.conns.links.get_mut(&conn) else {
+            return;
+        };
         while let Some(data) = link.take(self.node.read_budget(conn)) {
             self.node.handle(self.now, Input::Received { conn, data });
         }
@@ -240,7 +261,9 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::read_from`].
     pub fn write_to(&mut self, conn: ConnId, socket: &mut impl Write) -> io::Result<usize> {
-        let Some(link) = self.conns.links.get_mut(&conn) else { return Ok(0) };
+        let Some(link) = self.conns.links.get_mut(&conn) else {
+            return Ok(0);
+        };
         if link.outbox().is_empty() {
             return Ok(0);
         }
@@ -257,12 +280,18 @@ impl Engine {
     /// What is to be written to a connection's socket, in order: for drivers
     /// that write by themselves, and then call [`Engine::wrote`].
     pub fn to_write(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
-        self.conns.links.get(&conn).into_iter().flat_map(|link| link.outbox().slices())
+        self.conns
+            .links
+            .get(&conn)
+            .into_iter()
+            .flat_map(|link| link.outbox().slices())
     }
 
     /// So many bytes of [`Engine::to_write`] were written.
     pub fn wrote(&mut self, conn: ConnId, count: usize) {
-        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        let Some(link) = self.conns.links.get_mut(&conn) else {
+            return;
+        };
         link.wrote(count);
         if link.thirsty() {
             link.fill(&mut self.node, conn);
@@ -274,7 +303,10 @@ impl Engine {
 
     /// Whether there is something to write to a connection's socket.
     pub fn wants_write(&self, conn: ConnId) -> bool {
-        self.conns.links.get(&conn).is_some_and(|link| !link.outbox().is_empty())
+        self.conns
+            .links
+            .get(&conn)
+            .is_some_and(|link| !link.outbox().is_empty())
     }
 
     /// A connection's socket has ended, for drivers that read by themselves.
@@ -285,7 +317,10 @@ impl Engine {
 
     /// A socket gave an error: harmless, or the end of its connection.
     fn broken(&mut self, conn: ConnId, error: io::Error) -> io::Error {
-        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+        if !matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        ) {
             self.tell_time();
             self.lost(conn, CloseReason::Reset);
         }
@@ -295,14 +330,19 @@ impl Engine {
     /// The channel does not accept the peer.
     fn refuse(&mut self, conn: ConnId, error: ChannelError) {
         if let Some(link) = self.conns.links.get(&conn) {
-            self.shared.publish(&Notice::Channel { role: link.role(), error });
+            self.shared.publish(&Notice::Channel {
+                role: link.role(),
+                error,
+            });
         }
         self.lost(conn, CloseReason::Channel);
     }
 
     /// A connection is over: the node is told, and the socket is to be closed.
     fn lost(&mut self, conn: ConnId, reason: CloseReason) {
-        let Some(link) = self.conns.remove(conn) else { return };
+        let Some(link) = self.conns.remove(conn) else {
+            return;
+        };
         let opened = matches!(link.stage(), Stage::Open | Stage::Closing);
         let input = if link.role() == Role::Dialer && !opened {
             Input::DialFailed { conn }
@@ -326,7 +366,9 @@ impl Engine {
     /// The node wants a connection closed, once what is queued is sent.
     pub(super) fn close(&mut self, conn: ConnId) {
         let until = self.now.saturating_add(self.conns.close_timeout);
-        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        let Some(link) = self.conns.links.get_mut(&conn) else {
+            return;
+        };
         match link.stage() {
             Stage::Closing => return,
             Stage::Dialling | Stage::Opening => return self.lost(conn, CloseReason::Local),
@@ -348,7 +390,9 @@ impl Engine {
 
     pub(super) fn drain_dirty(&mut self, items: &mut usize) {
         while *items > 0 {
-            let Some(conn) = self.node.poll_dirty() else { return };
+            let Some(conn) = self.node.poll_dirty() else {
+                return;
+            };
             *items -= 1;
             self.deliver(conn);
             if let Some(link) = self.conns.links.get_mut(&conn) {

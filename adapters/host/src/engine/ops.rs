@@ -37,7 +37,8 @@ impl Engine {
     /// Gives the node the commands that wait, in order, until it refuses one.
     pub(super) fn start_commands(&mut self, items: &mut usize) {
         while *items > 0 {
-            let Some((command, cell)) = self.stalled.take().or_else(|| self.shared.next_command()) else {
+            let Some((command, cell)) = self.stalled.take().or_else(|| self.shared.next_command())
+            else {
                 // The next command raises the signal.
                 self.room = false;
                 return;
@@ -47,7 +48,10 @@ impl Engine {
             }
             *items -= 1;
             let kind = match &command {
-                Command::Put(_) => Kind::Put { blocked: false, finished: false },
+                Command::Put(_) => Kind::Put {
+                    blocked: false,
+                    finished: false,
+                },
                 Command::Get(_) => Kind::Get,
                 Command::Remove(_) | Command::Forget(_) => Kind::Other,
             };
@@ -56,7 +60,14 @@ impl Engine {
                     cell.state().op = Some(op);
                     self.running += 1;
                     self.changed = true;
-                    self.ops.insert(op, Running { cell, kind, ended: false });
+                    self.ops.insert(
+                        op,
+                        Running {
+                            cell,
+                            kind,
+                            ended: false,
+                        },
+                    );
                     self.feed(op);
                 }
                 Err(command) => {
@@ -70,14 +81,22 @@ impl Engine {
 
     fn give(&mut self, command: Command) -> Result<OpId, Command> {
         match command {
-            Command::Put(put) => self.node.put(self.now, put).map_err(|Busy(put)| Command::Put(put)),
-            Command::Get(get) => self.node.get(self.now, get).map_err(|Busy(get)| Command::Get(get)),
-            Command::Remove(remove) => {
-                self.node.remove(self.now, remove).map_err(|Busy(remove)| Command::Remove(remove))
-            }
-            Command::Forget(forget) => {
-                self.node.forget(self.now, forget).map_err(|Busy(forget)| Command::Forget(forget))
-            }
+            Command::Put(put) => self
+                .node
+                .put(self.now, put)
+                .map_err(|Busy(put)| Command::Put(put)),
+            Command::Get(get) => self
+                .node
+                .get(self.now, get)
+                .map_err(|Busy(get)| Command::Get(get)),
+            Command::Remove(remove) => self
+                .node
+                .remove(self.now, remove)
+                .map_err(|Busy(remove)| Command::Remove(remove)),
+            Command::Forget(forget) => self
+                .node
+                .forget(self.now, forget)
+                .map_err(|Busy(forget)| Command::Forget(forget)),
         }
     }
 
@@ -91,7 +110,12 @@ impl Engine {
         let Some(op) = op else {
             // It waits, and is looked at when its turn comes; nobody waits
             // behind one that is gone.
-            if gone && self.stalled.as_ref().is_some_and(|(_, stalled)| Arc::ptr_eq(stalled, cell)) {
+            if gone
+                && self
+                    .stalled
+                    .as_ref()
+                    .is_some_and(|(_, stalled)| Arc::ptr_eq(stalled, cell))
+            {
                 self.stalled = None;
             }
             return;
@@ -117,19 +141,25 @@ impl Engine {
 
     fn feed_unless_blocked(&mut self, op: OpId) {
         match self.ops.get(&op) {
-            Some(Running { kind: Kind::Put { blocked: true, .. }, .. }) => {}
+            Some(Running {
+                kind: Kind::Put { blocked: true, .. },
+                ..
+            }) => {}
             _ => self.feed(op),
         }
     }
 
     /// Gives the node a put's bytes until it has no room.
     pub(super) fn feed(&mut self, op: OpId) {
-        let Some(Running { cell, kind: Kind::Put { blocked, finished }, ended: false }) = self.ops.get_mut(&op)
+        let Some(Running {
+            cell,
+            kind: Kind::Put { blocked, finished },
+            ended: false,
+        }) = self.ops.get_mut(&op)
         else {
             return;
         };
         *blocked = false;
-        let full = cell.state().buffered >= self.settings.put_buffer;
         // The lock is not held while the node works.
         while let Some(data) = next_piece(cell) {
             match self.node.push(self.now, op, data) {
@@ -145,10 +175,11 @@ impl Engine {
         }
         let (room, last) = {
             let state = cell.state();
-            (state.buffered < self.settings.put_buffer, state.finish && state.data.is_empty())
+            let room = state.wants_room && state.buffered < self.settings.put_buffer;
+            (room, state.finish && state.data.is_empty())
         };
-        if full && room {
-            cell.tell(|_| {});
+        if room {
+            cell.tell(|state| state.wants_room = false);
         }
         if last && !*finished {
             *finished = true;
@@ -158,11 +189,20 @@ impl Engine {
 
     /// Takes a get's bytes until its caller's buffer is full.
     pub(super) fn pull(&mut self, op: OpId) {
-        let Some(Running { cell, kind: Kind::Get, ended: false }) = self.ops.get(&op) else { return };
+        let Some(Running {
+            cell,
+            kind: Kind::Get,
+            ended: false,
+        }) = self.ops.get(&op)
+        else {
+            return;
+        };
         let buffered = cell.state().buffered;
         let mut room = self.settings.get_buffer.saturating_sub(buffered);
         while room > 0 {
-            let Some(data) = self.node.poll_data(op, room.min(PULL_MAX)) else { return };
+            let Some(data) = self.node.poll_data(op, room.min(PULL_MAX)) else {
+                return;
+            };
             room -= data.len().min(room);
             cell.tell(|state| {
                 // Nobody will take what comes after the caller has gone.
@@ -188,7 +228,9 @@ impl Engine {
 
     pub(super) fn finished(&mut self, op: OpId, result: Result<Outcome, OpError>) {
         self.room = true;
-        let Some(running) = self.ops.get_mut(&op) else { return };
+        let Some(running) = self.ops.get_mut(&op) else {
+            return;
+        };
         self.running -= 1;
         self.changed = true;
         running.ended = true;
@@ -200,6 +242,9 @@ impl Engine {
     }
 
     pub(super) fn settled(&mut self, op: OpId) {
+        // Until now it counted as one of the node's operations.
+        self.room = true;
+        self.changed = true;
         if let Some(running) = self.ops.remove(&op) {
             running.cell.tell(|state| state.settled = true);
         }

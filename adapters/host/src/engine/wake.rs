@@ -80,8 +80,14 @@ struct Slot<K> {
 impl<K: Copy + Ord + Send + Sync + 'static> ReadySet<K> {
     /// A set without keys.
     pub fn new() -> Self {
-        let list = List { ready: Mutex::default(), signal: Signal::default() };
-        Self { list: Arc::new(list), slots: BTreeMap::new() }
+        let list = List {
+            ready: Mutex::default(),
+            signal: Signal::default(),
+        };
+        Self {
+            list: Arc::new(list),
+            slots: BTreeMap::new(),
+        }
     }
 
     /// Whom to wake when a key becomes ready. To be called in every round,
@@ -93,8 +99,13 @@ impl<K: Copy + Ord + Send + Sync + 'static> ReadySet<K> {
 
     /// Adds a key, which is ready at first: its socket has not been tried.
     pub fn insert(&mut self, key: K) {
-        let slot = Arc::new(Slot { key, listed: AtomicBool::new(false), list: Arc::clone(&self.list) });
-        self.slots.insert(key, (Arc::clone(&slot), Waker::from(Arc::clone(&slot))));
+        let slot = Arc::new(Slot {
+            key,
+            listed: AtomicBool::new(false),
+            list: Arc::clone(&self.list),
+        });
+        self.slots
+            .insert(key, (Arc::clone(&slot), Waker::from(Arc::clone(&slot))));
         slot.wake_by_ref();
     }
 

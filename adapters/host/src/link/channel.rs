@@ -41,7 +41,12 @@ pub(super) enum Channel {
 
 impl Channel {
     pub(super) fn plain(ours: NodeId, expect: Option<NodeId>) -> Self {
-        Self::Plain(Plain { ours, expect, greeting: BytesMut::new(), peer: None })
+        Self::Plain(Plain {
+            ours,
+            expect,
+            greeting: BytesMut::new(),
+            peer: None,
+        })
     }
 
     /// Sends what goes first.
@@ -117,7 +122,11 @@ impl Plain {
         greeting.freeze()
     }
 
-    fn receive(&mut self, mut data: Bytes, plaintext: &mut VecDeque<Bytes>) -> Result<(), ChannelError> {
+    fn receive(
+        &mut self,
+        mut data: Bytes,
+        plaintext: &mut VecDeque<Bytes>,
+    ) -> Result<(), ChannelError> {
         if self.peer.is_none() {
             let missing = data.len().min(GREETING - self.greeting.len());
             self.greeting.put_slice(&data[..missing]);
@@ -171,7 +180,9 @@ mod tests {
             let mut channel = plain(B, Some(A));
             let mut plaintext = VecDeque::new();
             for part in [&stream[..cut], &stream[cut..]] {
-                channel.receive(Bytes::copy_from_slice(part), &mut plaintext).unwrap();
+                channel
+                    .receive(Bytes::copy_from_slice(part), &mut plaintext)
+                    .unwrap();
             }
             assert_eq!(channel.peer, Some(A));
             assert_eq!(Vec::from(plaintext).concat(), b"plaintext", "cut at {cut}");
@@ -199,7 +210,9 @@ mod tests {
     fn plaintext_is_a_slice_of_what_was_read() {
         let mut channel = plain(A, None);
         let mut plaintext = VecDeque::new();
-        channel.receive(plain(B, None).greeting(), &mut plaintext).unwrap();
+        channel
+            .receive(plain(B, None).greeting(), &mut plaintext)
+            .unwrap();
         let read = Bytes::from(vec![5; 100]);
         channel.receive(read.clone(), &mut plaintext).unwrap();
         assert_eq!(plaintext[0].as_ptr(), read.as_ptr());

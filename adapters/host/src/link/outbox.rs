@@ -106,7 +106,9 @@ mod tests {
     fn every_cutting(pieces: Vec<Vec<u8>>, width: usize) -> bool {
         let expected = pieces.concat();
         let mut outbox = Outbox::default();
-        pieces.into_iter().for_each(|piece| outbox.push(piece.into()));
+        pieces
+            .into_iter()
+            .for_each(|piece| outbox.push(piece.into()));
         let mut socket = Narrow(Vec::new(), width % 97 + 1);
         let mut total = outbox.len();
         while !outbox.is_empty() {

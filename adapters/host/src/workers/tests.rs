@@ -46,9 +46,15 @@ impl Disk for Gated {
     }
 
     fn commit(&self, batch: Vec<DiskOp>) -> Vec<DiskDone> {
-        assert!(!batch.iter().any(|op| *op.kind() == DiskKind::Load), "a panic for the test's sake");
+        assert!(
+            !batch.iter().any(|op| *op.kind() == DiskKind::Load),
+            "a panic for the test's sake"
+        );
         self.wait(batch.len());
-        batch.into_iter().map(|op| op.complete(Ok(DiskData::Done))).collect()
+        batch
+            .into_iter()
+            .map(|op| op.complete(Ok(DiskData::Done)))
+            .collect()
     }
 }
 
@@ -91,7 +97,14 @@ fn start(threads: usize) -> (Workers, Test, Arc<Here>) {
         alive: Arc::clone(&alive),
     };
     let workers = Workers::start(disk, threads, Arc::clone(&completions)).unwrap();
-    let test = Test { small, entered, gate, alive, completions, done: VecDeque::new() };
+    let test = Test {
+        small,
+        entered,
+        gate,
+        alive,
+        completions,
+        done: VecDeque::new(),
+    };
     (workers, test, here)
 }
 
@@ -166,7 +179,10 @@ fn large_writes_leave_one_thread_free_for_reads() {
     assert_eq!((test.entered.recv(), test.entered.recv()), (Ok(0), Ok(0)));
     submit(&workers, [read()]);
     test.wait(1);
-    assert!(test.entered.try_recv().is_err(), "the last thread waits for a sync");
+    assert!(
+        test.entered.try_recv().is_err(),
+        "the last thread waits for a sync"
+    );
     // Every large one and every commit of them may now go on.
     (0..8).for_each(|_| test.open());
     test.wait(4);
@@ -190,14 +206,18 @@ fn no_thread_does_the_work_where_it_is_called() {
 }
 
 #[test]
-fn a_batch_wakes_the_driver_once() {
+fn the_driver_is_woken_once_for_all_that_gathers() {
     let (workers, mut test, here) = start(2);
     test.open();
     submit(&workers, [small()]);
     assert_eq!(test.entered.recv(), Ok(1));
-    drop(workers);
+    submit(&workers, [read(), read(), read()]);
+    // The engine has not looked since the test began.
+    while lock(&test.completions.done).list.len() < 4 {
+        thread::yield_now();
+    }
     assert_eq!(here.1.load(Ordering::SeqCst), 1);
-    test.wait(1);
+    test.wait(4);
 }
 
 #[test]

@@ -36,16 +36,25 @@ pub(crate) fn start_in(dir: TempDir, change: impl FnOnce(&mut HostConfig)) -> Me
     let mut config = alone(&dir);
     change(&mut config);
     let (handle, driver) = open(config).unwrap();
-    Member { handle, driver: smol::spawn(driver), dir }
+    Member {
+        handle,
+        driver: smol::spawn(driver),
+        dir,
+    }
 }
 
 /// Starts a cluster of this many nodes with R = 3 and W = 2, and waits until
 /// all have met.
-pub(crate) async fn cluster(count: usize, mut change: impl FnMut(usize, &mut HostConfig)) -> Vec<Member> {
+pub(crate) async fn cluster(
+    count: usize,
+    mut change: impl FnMut(usize, &mut HostConfig),
+) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for index in 0..count {
-        let bootstrap: Vec<PeerAddr> =
-            members.iter().map(|member| member.handle.addrs()[0].to_string().into()).collect();
+        let bootstrap: Vec<PeerAddr> = members
+            .iter()
+            .map(|member| member.handle.addrs()[0].to_string().into())
+            .collect();
         members.push(start(|config| {
             config.node.replicas = 3;
             config.node.durable = 2;
@@ -62,7 +71,11 @@ pub(crate) async fn cluster(count: usize, mut change: impl FnMut(usize, &mut Hos
 impl Member {
     /// Ends it in good order.
     pub(crate) async fn stop(self) -> TempDir {
-        let Self { handle, driver, dir } = self;
+        let Self {
+            handle,
+            driver,
+            dir,
+        } = self;
         handle.shutdown(Duration::from_secs(10)).await;
         driver.await;
         dir
@@ -92,7 +105,10 @@ pub(crate) fn bytes(len: usize, seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state
     };
-    (0..len.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(len).collect()
+    (0..len.div_ceil(8))
+        .flat_map(|_| next().to_le_bytes())
+        .take(len)
+        .collect()
 }
 
 /// A whole file.

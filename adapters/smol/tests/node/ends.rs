@@ -4,7 +4,9 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::cluster::{alone, bytes, cluster as start_cluster, name, read, start, start_in, stop_all, writer};
+use super::cluster::{
+    alone, bytes, cluster as start_cluster, name, read, start, start_in, stop_all, writer,
+};
 use peerhold_smol::peerhold_core::Put;
 use peerhold_smol::{ClientError, StartError, open};
 use smol::io::AsyncWriteExt;
@@ -15,8 +17,16 @@ fn a_restarted_node_is_the_same_and_keeps_its_files() {
     smol::block_on(async {
         let member = start(|_| {});
         let (node, data) = (member.handle.node(), bytes(2 << 20, 2));
-        member.handle.put(&writer(), &name("large"), &data[..]).await.unwrap();
-        member.handle.put(&writer(), &name("small"), &b"small"[..]).await.unwrap();
+        member
+            .handle
+            .put(&writer(), &name("large"), &data[..])
+            .await
+            .unwrap();
+        member
+            .handle
+            .put(&writer(), &name("small"), &b"small"[..])
+            .await
+            .unwrap();
         let dir = member.stop().await;
         let member = start_in(dir, |_| {});
         assert_eq!(member.handle.node(), node);
@@ -34,7 +44,11 @@ fn a_node_that_comes_back_is_met_again() {
         let bootstrap = members[0].handle.addrs()[0].to_string().into();
         let dir = third.stop().await;
         let (name, data) = (name("f"), bytes(1 << 20, 1));
-        members[0].handle.put(&writer(), &name, &data[..]).await.unwrap();
+        members[0]
+            .handle
+            .put(&writer(), &name, &data[..])
+            .await
+            .unwrap();
         let third = start_in(dir, |config| {
             config.node.replicas = 3;
             config.node.durable = 2;
@@ -55,7 +69,10 @@ fn a_port_or_directory_in_use_is_said_plainly() {
     let mut config = alone(&dir);
     config.listen = vec![addr];
     let error = open(config).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot listen on {addr}: the port is in use by another program"));
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen on {addr}: the port is in use by another program")
+    );
     let _first = open(alone(&dir)).unwrap();
     let error = open(alone(&dir)).unwrap_err();
     assert!(matches!(error, StartError::Store { .. }), "{error}");
@@ -83,7 +100,10 @@ fn a_shutdown_lets_running_operations_finish_and_takes_no_new_ones() {
         let mut file = handle.put_writer(put("f")).unwrap();
         file.write_all(&data).await.unwrap();
         let end = handle.shutdown(Duration::from_secs(60));
-        assert_eq!(handle.put_writer(put("late")).unwrap_err(), ClientError::ShuttingDown);
+        assert_eq!(
+            handle.put_writer(put("late")).unwrap_err(),
+            ClientError::ShuttingDown
+        );
         file.finish().await.unwrap();
         end.await;
         assert_eq!(handle.status().await.unwrap_err(), ClientError::Closed);
@@ -113,7 +133,10 @@ fn dropping_the_last_handle_ends_the_driver() {
         let member = start(|_| {});
         let second = member.handle.clone();
         drop(member.handle);
-        second.put(&writer(), &name("f"), &b"content"[..]).await.unwrap();
+        second
+            .put(&writer(), &name("f"), &b"content"[..])
+            .await
+            .unwrap();
         let open_put = second.put_writer(put("g")).unwrap();
         drop(second);
         drop(open_put);
@@ -141,7 +164,10 @@ fn a_dropped_driver_ends_pending_calls_and_frees_the_directory() {
         while events.next().await.is_some() {}
         // Whichever came first.
         assert!(matches!(status.await, Ok(_) | Err(ClientError::Closed)));
-        assert_eq!(handle.put_writer(put("g")).unwrap_err(), ClientError::Closed);
+        assert_eq!(
+            handle.put_writer(put("g")).unwrap_err(),
+            ClientError::Closed
+        );
         handle.shutdown(Duration::ZERO).await;
         drop(open(alone(&dir)).unwrap());
     });
@@ -155,11 +181,21 @@ fn the_thread_that_turns_the_engine_cannot_wait_for_it() {
     smol::block_on(smol::future::poll_once(driver.as_mut()));
     let blocking = handle.blocking();
     assert_eq!(blocking.status().unwrap_err(), ClientError::WouldDeadlock);
-    assert_eq!(blocking.shutdown(Duration::ZERO).unwrap_err(), ClientError::WouldDeadlock);
+    assert_eq!(
+        blocking.shutdown(Duration::ZERO).unwrap_err(),
+        ClientError::WouldDeadlock
+    );
     let other = std::thread::spawn(move || blocking.status());
-    smol::block_on(smol::future::or(async { driver.await }, async {
-        handle.client().wait_until(|status| status.ready).await.unwrap();
-        handle.put(&writer(), &name("f"), &b"content"[..]).await.unwrap();
+    smol::block_on(smol::future::or(driver, async {
+        handle
+            .client()
+            .wait_until(|status| status.ready)
+            .await
+            .unwrap();
+        handle
+            .put(&writer(), &name("f"), &b"content"[..])
+            .await
+            .unwrap();
     }));
     other.join().unwrap().unwrap();
 }
@@ -204,7 +240,12 @@ fn nothing_is_left_after_the_end() {
     // By itself in a process, as other tests' threads come and go.
     if std::env::var_os("PEERHOLD_TEST_ALONE").is_none() {
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "ends::nothing_is_left_after_the_end", "--test-threads", "1"])
+            .args([
+                "--exact",
+                "ends::nothing_is_left_after_the_end",
+                "--test-threads",
+                "1",
+            ])
             .env("PEERHOLD_TEST_ALONE", "1")
             .status()
             .unwrap();
@@ -215,7 +256,10 @@ fn nothing_is_left_after_the_end() {
         let dir = TempDir::new().unwrap();
         let (handle, driver) = open(alone(&dir)).unwrap();
         let put = async {
-            handle.put(&writer(), &name("f"), &bytes(1 << 20, 1)[..]).await.unwrap();
+            handle
+                .put(&writer(), &name("f"), &bytes(1 << 20, 1)[..])
+                .await
+                .unwrap();
             if !abrupt {
                 handle.shutdown(Duration::from_secs(10)).await;
             }
@@ -244,5 +288,9 @@ fn count(dir: &str) -> usize {
 }
 
 fn put(text: &str) -> Put {
-    Put { writer: writer(), name: name(text), modified: None }
+    Put {
+        writer: writer(),
+        name: name(text),
+        modified: None,
+    }
 }
