@@ -1,0 +1,44 @@
+# What people run most. `make` alone says what there is.
+
+CARGO ?= cargo
+PROFILE ?= ci
+SECONDS ?= 30
+
+.PHONY: help build run test check fmt doc bench fuzz clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## build everything, optimised
+	$(CARGO) build --release --workspace
+
+run: ## a three-node cluster stores and fetches files (ARGS="-- --help")
+	$(CARGO) run --release --example smol_cluster $(ARGS)
+
+test: ## all tests
+	$(CARGO) test --profile $(PROFILE) --workspace
+
+check: ## formatting, lints, docs, and each package by itself
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	for package in core store host smol sim; do \
+		$(CARGO) check -q -p peerhold-$$package || exit 1; \
+	done
+	$(CARGO) check -q --manifest-path fuzz/Cargo.toml
+
+fmt: ## format
+	$(CARGO) fmt --all
+
+doc: ## the documentation, opened
+	$(CARGO) doc --workspace --no-deps --open
+
+bench: ## all benches
+	$(CARGO) bench -p peerhold-benches
+
+# cargo-fuzz wants nightly's sanitizer flags; the variable makes stable take them.
+fuzz: ## fuzz one target (T=frame SECONDS=30)
+	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(or $(T),frame) -- -max_total_time=$(SECONDS)
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,251 @@
+//! The handle: how embedders ask a node for something, from any thread and
+//! under any runtime.
+//!
+//! Every wait exists in three forms: `poll_*` functions that take a
+//! [`std::task::Context`], plain futures over them, and
+//! [`Client::blocking`], which parks the calling thread.
+
+mod blocking;
+pub(crate) mod cell;
+pub(crate) mod events;
+pub(crate) mod mail;
+mod ops;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use peerhold_core::{FileInfo, Forget, Get, NodeId, OpError, PeerStatus, Put, Remove, Status, Stored};
+
+pub use blocking::{Blocking, BlockingGet, BlockingPut};
+pub use events::{Events, Notice};
+pub use ops::{ForgetOp, Forgotten, GetOp, PutOp, RemoveOp};
+
+use cell::Cell;
+use mail::{Command, Shared};
+use ops::Held;
+
+/// A handle of a running node. Clones are handles of the same node; when the
+/// last of them and the last of its operations are dropped, the node ends.
+#[derive(Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// Why a call on a handle did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The node ended before the operation did. What became of a put or a
+    /// remove is not known.
+    #[error("the node was closed; what became of the operation is not known")]
+    Closed,
+    /// The node takes no new operations. Nothing was done.
+    #[error("the node is shutting down and takes no new operations; nothing was done")]
+    ShuttingDown,
+    /// As many operations wait as may. Nothing was done.
+    #[error("{limit} operations are waiting already; nothing was done")]
+    Busy {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// The put had been finished: it took no more. Nothing of it has changed.
+    #[error("the put takes no more bytes: it has been finished")]
+    Finished,
+    /// The operation failed; its own error says what became of it.
+    #[error(transparent)]
+    Op(#[from] OpError),
+    /// The file is larger than the caller wanted to hold.
+    #[error("the file's {size} bytes are more than the {max} asked for")]
+    TooLarge {
+        /// How much would have been read.
+        size: u64,
+        /// The most that was asked for.
+        max: usize,
+    },
+    /// The thread that turns the engine would wait for itself. Nothing was
+    /// done.
+    #[error("this thread runs the node and cannot wait for it; nothing was done")]
+    WouldDeadlock,
+}
+
+/// For the readers and writers of drivers: `NotFound` keeps its kind, the
+/// error itself is inside.
+impl From<ClientError> for io::Error {
+    fn from(error: ClientError) -> Self {
+        let kind = match &error {
+            ClientError::Op(OpError::NotFound) => io::ErrorKind::NotFound,
+            ClientError::Op(OpError::Range { .. }) => io::ErrorKind::InvalidInput,
+            ClientError::Closed | ClientError::ShuttingDown => io::ErrorKind::BrokenPipe,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a file was not put from where it was read.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// Reading it failed. The put was cancelled; the name is unchanged.
+    #[error("reading the file failed, and nothing was stored: {0}")]
+    Source(io::Error),
+    /// Storing it failed.
+    #[error(transparent)]
+    Node(#[from] ClientError),
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.add_handle();
+        Self { shared }
+    }
+
+    /// Which node this is.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Starts a put; its bytes are given to what this returns. Many may run
+    /// at once; those beyond the node's limit wait in order.
+    ///
+    /// # Errors
+    /// [`ClientError::Busy`], [`ClientError::ShuttingDown`] or
+    /// [`ClientError::Closed`], before anything was done.
+    pub fn put(&self, put: Put) -> Result<PutOp, ClientError> {
+        self.start(Command::Put(put)).map(PutOp::new)
+    }
+
+    /// Starts a get.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn get(&self, get: Get) -> Result<GetOp, ClientError> {
+        self.start(Command::Get(get)).map(GetOp::new)
+    }
+
+    /// Starts a remove.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn remove(&self, remove: Remove) -> Result<RemoveOp, ClientError> {
+        self.start(Command::Remove(remove)).map(RemoveOp::new)
+    }
+
+    /// Starts dropping this node's local copies of a file.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn forget(&self, forget: Forget) -> Result<ForgetOp, ClientError> {
+        self.start(Command::Forget(forget)).map(ForgetOp::new)
+    }
+
+    /// A look at the node.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`], or [`ClientError::Busy`] if too many look.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        let slot = self.shared.status()?;
+        poll_fn(|cx| slot.poll(cx)).await
+    }
+
+    /// The admitted sessions.
+    ///
+    /// # Errors
+    /// As for [`Client::status`].
+    pub async fn peers(&self) -> Result<Vec<PeerStatus>, ClientError> {
+        Ok(self.status().await?.peers)
+    }
+
+    /// What happens to the node from now on.
+    pub fn events(&self) -> Events {
+        let (events, queue) = Events::new(self.shared.sizes.events);
+        self.shared.subscribe(&queue);
+        events
+    }
+
+    /// Waits until the node's status is as wanted: looks at it now, and
+    /// whenever operations have started or ended or something has happened
+    /// that [`Client::events`] tells.
+    ///
+    /// # Errors
+    /// As for [`Client::status`].
+    pub async fn wait_until(&self, mut wanted: impl FnMut(&Status) -> bool) -> Result<Status, ClientError> {
+        loop {
+            // Before the look, so that no change between the two is missed.
+            let change = self.shared.watch()?;
+            let status = self.status().await?;
+            if wanted(&status) {
+                return Ok(status);
+            }
+            poll_fn(|cx| change.poll(cx)).await?;
+        }
+    }
+
+    /// Puts a file that is in memory.
+    ///
+    /// # Errors
+    /// As for [`PutOp::poll_finish`].
+    pub async fn put_bytes(&self, put: Put, data: Bytes) -> Result<Stored, ClientError> {
+        let mut op = self.put(put)?;
+        op.write(data).await?;
+        op.finish().await
+    }
+
+    /// Gets a file of at most `max` bytes into memory.
+    ///
+    /// # Errors
+    /// [`ClientError::TooLarge`] before any of it is read; else as for
+    /// [`GetOp::poll_open`] and [`GetOp::poll_read`].
+    pub async fn get_bytes(&self, get: Get, max: usize) -> Result<(FileInfo, Bytes), ClientError> {
+        let mut op = self.get(get)?;
+        let info = op.open().await?;
+        let size = info.range.end.saturating_sub(info.range.start);
+        if size > max as u64 {
+            return Err(ClientError::TooLarge { size, max });
+        }
+        let mut all = BytesMut::with_capacity(size as usize);
+        while let Some(data) = op.read().await? {
+            all.extend_from_slice(&data);
+        }
+        Ok((info, all.freeze()))
+    }
+
+    /// Ends the node: no new operations; those that run finish, or are
+    /// cancelled after `limit`; sessions close, threads are joined, the
+    /// store's lock is released. Ready when all that is done. Asked for more
+    /// than once, the shortest limit counts.
+    ///
+    /// It takes effect at once, even if the future is not waited for.
+    pub fn shutdown(&self, limit: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let slot = self.shared.shutdown(limit);
+        async move {
+            // It is only ever set to `Ok`.
+            let _ = poll_fn(|cx| slot.poll(cx)).await;
+        }
+    }
+
+    /// The same calls for threads that can wait.
+    pub fn blocking(&self) -> Blocking {
+        Blocking::new(self.clone())
+    }
+
+    fn start(&self, command: Command) -> Result<Held, ClientError> {
+        let cell = Arc::new(Cell::default());
+        self.shared.command(command, Arc::clone(&cell))?;
+        Ok(Held { client: self.clone(), cell })
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.drop_handle();
+    }
+}

@@ -1,0 +1,262 @@
+//! The handle for threads that can wait.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use peerhold_core::{FileInfo, Forget, Get, PeerStatus, Put, Remove, Status, Stored};
+
+use super::{Client, ClientError, Forgotten, GetOp, Notice, PutOp};
+
+/// [`Client`]'s calls, each of which parks the calling thread until it is
+/// done. On the thread that turned the engine last they answer
+/// [`ClientError::WouldDeadlock`] instead and do nothing.
+#[derive(Clone, Debug)]
+pub struct Blocking {
+    client: Client,
+}
+
+impl Blocking {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Waits for any future of this node.
+    ///
+    /// # Errors
+    /// [`ClientError::WouldDeadlock`].
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, ClientError> {
+        if self.client.shared.turned_here() {
+            return Err(ClientError::WouldDeadlock);
+        }
+        Ok(park_on(future))
+    }
+
+    /// Starts a put, to be written and then finished.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn put(&self, put: Put) -> Result<BlockingPut, ClientError> {
+        Ok(BlockingPut { op: self.client.put(put)?, by: self.clone() })
+    }
+
+    /// Starts a get and waits until the file is found.
+    ///
+    /// # Errors
+    /// As for [`Client::get`] and [`GetOp::poll_open`].
+    pub fn get(&self, get: Get) -> Result<BlockingGet, ClientError> {
+        self.refuse_here()?;
+        let mut op = self.client.get(get)?;
+        let info = self.wait(op.open())??;
+        Ok(BlockingGet { op, info, rest: Bytes::new(), by: self.clone() })
+    }
+
+    /// As [`Client::put_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_bytes(&self, put: Put, data: Bytes) -> Result<Stored, ClientError> {
+        self.wait(self.client.put_bytes(put, data))?
+    }
+
+    /// As [`Client::get_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_bytes(&self, get: Get, max: usize) -> Result<(FileInfo, Bytes), ClientError> {
+        self.wait(self.client.get_bytes(get, max))?
+    }
+
+    /// As [`Client::remove`], waiting for its end.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove(&self, remove: Remove) -> Result<Stored, ClientError> {
+        self.refuse_here()?;
+        self.wait(self.client.remove(remove)?)?
+    }
+
+    /// As [`Client::forget`], waiting for its end.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forget(&self, forget: Forget) -> Result<Forgotten, ClientError> {
+        self.refuse_here()?;
+        self.wait(self.client.forget(forget)?)?
+    }
+
+    /// As [`Client::status`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn status(&self) -> Result<Status, ClientError> {
+        self.wait(self.client.status())?
+    }
+
+    /// As [`Client::peers`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peers(&self) -> Result<Vec<PeerStatus>, ClientError> {
+        self.wait(self.client.peers())?
+    }
+
+    /// As [`Client::wait_until`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_until(&self, wanted: impl FnMut(&Status) -> bool) -> Result<Status, ClientError> {
+        self.wait(self.client.wait_until(wanted))?
+    }
+
+    /// What happens to the node from now on: an iterator that waits.
+    ///
+    /// # Errors
+    /// [`ClientError::WouldDeadlock`].
+    pub fn events(&self) -> Result<impl Iterator<Item = Notice> + use<>, ClientError> {
+        self.refuse_here()?;
+        let mut events = self.client.events();
+        Ok(std::iter::from_fn(move || park_on(events.next())))
+    }
+
+    /// As [`Client::shutdown`].
+    ///
+    /// # Errors
+    /// [`ClientError::WouldDeadlock`].
+    pub fn shutdown(&self, limit: Duration) -> Result<(), ClientError> {
+        self.refuse_here()?;
+        self.wait(self.client.shutdown(limit))
+    }
+
+    /// For calls that would start something before they wait.
+    fn refuse_here(&self) -> Result<(), ClientError> {
+        if self.client.shared.turned_here() {
+            return Err(ClientError::WouldDeadlock);
+        }
+        Ok(())
+    }
+}
+
+/// A put that threads can write to. Dropped before it has finished, it is
+/// cancelled.
+#[derive(Debug)]
+pub struct BlockingPut {
+    op: PutOp,
+    by: Blocking,
+}
+
+impl BlockingPut {
+    /// Gives the next bytes without copying them, waiting for room.
+    ///
+    /// # Errors
+    /// As for [`PutOp::poll_ready`].
+    pub fn push(&mut self, data: Bytes) -> Result<(), ClientError> {
+        self.by.wait(self.op.write(data))?
+    }
+
+    /// As [`PutOp::poll_finish`], waiting for the end.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish(&mut self) -> Result<Stored, ClientError> {
+        self.by.wait(self.op.finish())?
+    }
+
+    /// As [`PutOp::poll_settled`], waiting for it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settled(&mut self) -> Result<(), ClientError> {
+        self.by.wait(self.op.settled())?
+    }
+
+    /// As [`PutOp::progress`].
+    pub fn progress(&self) -> u64 {
+        self.op.progress()
+    }
+}
+
+impl Write for BlockingPut {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let op = &mut self.op;
+        self.by.wait(std::future::poll_fn(|cx| op.poll_write(cx, data))).and_then(|n| n).map_err(io::Error::from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.op.flush();
+        Ok(())
+    }
+}
+
+/// A get that threads can read from. Dropping it ends it.
+#[derive(Debug)]
+pub struct BlockingGet {
+    op: GetOp,
+    info: FileInfo,
+    rest: Bytes,
+    by: Blocking,
+}
+
+impl BlockingGet {
+    /// What is being read.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// The next bytes without copying them; `None` after the last.
+    ///
+    /// # Errors
+    /// As for [`GetOp::poll_read`].
+    pub fn next_bytes(&mut self) -> Result<Option<Bytes>, ClientError> {
+        if !self.rest.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.rest)));
+        }
+        self.by.wait(self.op.read())?
+    }
+}
+
+impl Read for BlockingGet {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() {
+            match self.next_bytes()? {
+                Some(data) => self.rest = data,
+                None => return Ok(0),
+            }
+        }
+        let count = buf.len().min(self.rest.len());
+        self.rest.copy_to_slice(&mut buf[..count]);
+        Ok(count)
+    }
+}
+
+/// Parks this thread until the future is done.
+fn park_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(value) => return value,
+            // A token left by an earlier wake-up only polls once more.
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+

@@ -1,0 +1,320 @@
+//! What handles and engine share: the commands that wait, the operations in
+//! which something has changed, and how far the node's end has come.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use peerhold_core::{Forget, Get, NodeId, Put, Remove, Status};
+
+use super::ClientError;
+use super::cell::Cell;
+use super::events::{Notice, Queue};
+use crate::engine::wake::Signal;
+use crate::lock;
+
+/// What an embedder asked the node to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Put(Put),
+    Get(Get),
+    Remove(Remove),
+    Forget(Forget),
+}
+
+/// A command that the node has not taken yet.
+pub(crate) type Waiting = (Command, Arc<Cell>);
+
+/// Sizes that handles need to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Commands that may wait.
+    pub(crate) mailbox: usize,
+    /// Bytes of one put that wait for the node.
+    pub(crate) put_buffer: usize,
+    /// Bytes of one get that wait for the caller.
+    pub(crate) get_buffer: usize,
+    /// Events that wait for one subscriber.
+    pub(crate) events: usize,
+}
+
+/// How far the node's end has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has not begun.
+    #[default]
+    Open,
+    /// No new operations.
+    Ending,
+    /// There is no engine any more.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    mail: Mutex<Mail>,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) sizes: Sizes,
+    pub(crate) node: NodeId,
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    commands: VecDeque<Waiting>,
+    touched: Vec<Arc<Cell>>,
+    status: Vec<Arc<Slot<Status>>>,
+    /// Who waits for anything to change.
+    watchers: Vec<Arc<Slot<()>>>,
+    subscribers: Vec<Weak<Queue>>,
+    end: End,
+    /// The least limit that a shutdown was asked for with.
+    limit: Option<Duration>,
+    /// Who waits for the end.
+    mourners: Vec<Arc<Slot<()>>>,
+    /// Handles and operations.
+    handles: usize,
+    /// The thread that turned the engine last.
+    turner: Option<ThreadId>,
+}
+
+/// What the engine finds in one look.
+#[derive(Debug, Default)]
+pub(crate) struct Post {
+    pub(crate) touched: Vec<Arc<Cell>>,
+    pub(crate) status: Vec<Arc<Slot<Status>>>,
+    pub(crate) limit: Option<Duration>,
+}
+
+impl Shared {
+    pub(crate) fn new(node: NodeId, signal: Arc<Signal>, sizes: Sizes) -> Arc<Self> {
+        Arc::new(Self { mail: Mutex::default(), signal, sizes, node })
+    }
+
+    /// Puts a command in line.
+    pub(crate) fn command(&self, command: Command, cell: Arc<Cell>) -> Result<(), ClientError> {
+        {
+            let mut mail = lock(&self.mail);
+            mail.open()?;
+            if mail.commands.len() >= self.sizes.mailbox {
+                return Err(ClientError::Busy { limit: self.sizes.mailbox });
+            }
+            mail.commands.push_back((command, cell));
+        }
+        self.signal.raise();
+        Ok(())
+    }
+
+    /// The caller of an operation has done something to its cell.
+    pub(crate) fn touch(&self, cell: &Arc<Cell>) {
+        if cell.touch() {
+            let mut mail = lock(&self.mail);
+            if mail.end == End::Closed {
+                return;
+            }
+            mail.touched.push(Arc::clone(cell));
+            drop(mail);
+            self.signal.raise();
+        }
+    }
+
+    /// Takes a command out of the line. `false`: it was not there any more.
+    pub(crate) fn withdraw(&self, cell: &Arc<Cell>) -> bool {
+        let mut mail = lock(&self.mail);
+        let Some(at) = mail.commands.iter().position(|(_, other)| Arc::ptr_eq(cell, other)) else {
+            return false;
+        };
+        let command = mail.commands.remove(at);
+        drop(mail);
+        command.is_some()
+    }
+
+    pub(crate) fn status(&self) -> Result<Arc<Slot<Status>>, ClientError> {
+        let slot = Arc::new(Slot::default());
+        {
+            let mut mail = lock(&self.mail);
+            if mail.end == End::Closed {
+                return Err(ClientError::Closed);
+            }
+            if mail.status.len() >= self.sizes.mailbox {
+                return Err(ClientError::Busy { limit: self.sizes.mailbox });
+            }
+            mail.status.push(Arc::clone(&slot));
+        }
+        self.signal.raise();
+        Ok(slot)
+    }
+
+    /// Set when something has changed that a status shows.
+    pub(crate) fn watch(&self) -> Result<Arc<Slot<()>>, ClientError> {
+        let slot = Arc::new(Slot::default());
+        let mut mail = lock(&self.mail);
+        if mail.end == End::Closed {
+            return Err(ClientError::Closed);
+        }
+        mail.watchers.retain(|slot| Arc::strong_count(slot) > 1);
+        mail.watchers.push(Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    pub(crate) fn subscribe(&self, queue: &Arc<Queue>) {
+        let mut mail = lock(&self.mail);
+        if mail.end == End::Closed {
+            queue.close();
+        } else {
+            mail.subscribers.retain(|other| other.strong_count() > 0);
+            mail.subscribers.push(Arc::downgrade(queue));
+        }
+    }
+
+    pub(crate) fn shutdown(&self, limit: Duration) -> Arc<Slot<()>> {
+        let slot = Arc::new(Slot::default());
+        {
+            let mut mail = lock(&self.mail);
+            if mail.end == End::Closed {
+                slot.set(Ok(()));
+            } else {
+                mail.mourners.push(Arc::clone(&slot));
+                mail.ask_to_end(limit);
+            }
+        }
+        self.signal.raise();
+        slot
+    }
+
+    pub(crate) fn add_handle(&self) {
+        lock(&self.mail).handles += 1;
+    }
+
+    /// The last handle to go ends the node.
+    pub(crate) fn drop_handle(&self) {
+        let last = {
+            let mut mail = lock(&self.mail);
+            mail.handles -= 1;
+            if mail.handles == 0 {
+                mail.ask_to_end(Duration::ZERO);
+            }
+            mail.handles == 0
+        };
+        if last {
+            self.signal.raise();
+        }
+    }
+
+    /// Whether waiting here would keep the engine from being turned.
+    pub(crate) fn turned_here(&self) -> bool {
+        lock(&self.mail).turner == Some(std::thread::current().id())
+    }
+
+    // What the engine does with it.
+
+    /// Begins a look: what is added afterwards raises the signal again.
+    pub(crate) fn look(&self) -> Post {
+        self.signal.lower();
+        let mut mail = lock(&self.mail);
+        mail.turner = Some(std::thread::current().id());
+        Post {
+            touched: std::mem::take(&mut mail.touched),
+            status: std::mem::take(&mut mail.status),
+            limit: mail.limit,
+        }
+    }
+
+    pub(crate) fn has_commands(&self) -> bool {
+        !lock(&self.mail).commands.is_empty()
+    }
+
+    pub(crate) fn next_command(&self) -> Option<Waiting> {
+        lock(&self.mail).commands.pop_front()
+    }
+
+    /// Tells everybody who waits for a change.
+    pub(crate) fn changed(&self) {
+        let watchers = std::mem::take(&mut lock(&self.mail).watchers);
+        watchers.into_iter().for_each(|slot| slot.set(Ok(())));
+    }
+
+    /// Tells every subscriber.
+    pub(crate) fn publish(&self, notice: &Notice) {
+        let mut mail = lock(&self.mail);
+        let mut wakers = Vec::new();
+        mail.subscribers.retain(|queue| {
+            let Some(queue) = queue.upgrade() else { return false };
+            wakers.extend(queue.add(notice));
+            true
+        });
+        drop(mail);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// There is no engine any more: whatever waits ends.
+    pub(crate) fn close(&self) {
+        let mut mail = lock(&self.mail);
+        mail.end = End::Closed;
+        let commands = std::mem::take(&mut mail.commands);
+        let touched = std::mem::take(&mut mail.touched);
+        let status = std::mem::take(&mut mail.status);
+        let subscribers = std::mem::take(&mut mail.subscribers);
+        let mourners = std::mem::take(&mut mail.mourners);
+        let watchers = std::mem::take(&mut mail.watchers);
+        drop(mail);
+        drop(touched);
+        commands.into_iter().for_each(|(_, cell)| cell.close());
+        status.into_iter().for_each(|slot| slot.set(Err(ClientError::Closed)));
+        subscribers.into_iter().filter_map(|queue| queue.upgrade()).for_each(|queue| queue.close());
+        watchers.into_iter().for_each(|slot| slot.set(Err(ClientError::Closed)));
+        mourners.into_iter().for_each(|slot| slot.set(Ok(())));
+    }
+}
+
+impl Mail {
+    fn open(&self) -> Result<(), ClientError> {
+        match self.end {
+            End::Open => Ok(()),
+            End::Ending => Err(ClientError::ShuttingDown),
+            End::Closed => Err(ClientError::Closed),
+        }
+    }
+
+    fn ask_to_end(&mut self, limit: Duration) {
+        if self.end == End::Open {
+            self.end = End::Ending;
+        }
+        self.limit = Some(self.limit.map_or(limit, |before| before.min(limit)));
+    }
+}
+
+/// One value on its way from the engine to one caller.
+#[derive(Debug)]
+pub(crate) struct Slot<T>(Mutex<(Option<Result<T, ClientError>>, Option<Waker>)>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::new((None, None)))
+    }
+}
+
+impl<T> Slot<T> {
+    pub(crate) fn set(&self, value: Result<T, ClientError>) {
+        let waker = {
+            let mut slot = lock(&self.0);
+            slot.0 = Some(value);
+            slot.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, ClientError>> {
+        let mut slot = lock(&self.0);
+        match slot.0.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                slot.1 = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The engine: everything of a running node but its sockets and its timer.
+//!
+//! # How to write a driver
+//!
+//! A driver is one loop on one thread or in one task; it owns the [`Engine`]
+//! and, by [`ConnId`], the sockets. Every round of it:
+//!
+//! 1. [`Engine::register`] whom to wake;
+//! 2. accept what there is to accept ([`Engine::accept`]), report what became
+//!    of dials ([`Engine::dialled`], [`Engine::dial_failed`]);
+//! 3. [`Engine::turn`];
+//! 4. open what [`Engine::poll_dial`] names, drop what
+//!    [`Engine::poll_close`] names;
+//! 5. for each connection that [`Engine::poll_changed`] names, and each whose
+//!    socket is ready: [`Engine::write_to`] and [`Engine::read_from`] until
+//!    the socket would block, there is nothing to do, or its share of the
+//!    round is used up;
+//! 6. if [`Turn::more`] or [`Engine::restless`], the next round at once (after
+//!    letting others run, now and then); else set the timer to
+//!    [`Turn::deadline`], or disarm it, and sleep until it, a socket or the
+//!    waker wakes.
+//!
+//! **No wake-up is lost** if 1 comes before 3: whatever a handle or a worker
+//! does after `turn` has looked wakes the registered waker. What `turn` or a
+//! socket's bytes change in a connection is listed until `poll_changed` names
+//! it; a driver whose sockets are edge-triggered must remember that one is
+//! readable when it stops reading before it would block, and that one is
+//! writable likewise.
+//!
+//! Time-outs of dials, of channels that do not open and of connections that
+//! do not close are the engine's: a driver has the one timer.
+
+mod config;
+mod conns;
+mod ops;
+pub(crate) mod wake;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant as OsInstant};
+
+use peerhold_core::job::Job;
+use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, Node, NodeId, OpId, PeerAddr};
+use peerhold_store::Store;
+use peerhold_store::vfs::Vfs;
+
+pub use config::{HostConfig, StartError};
+pub use wake::ReadySet;
+
+use crate::client::Client;
+use crate::client::events::Notice;
+use crate::client::mail::{Shared, Sizes, Waiting};
+use crate::os::{Clock, Identity, seed};
+use crate::workers::{Completion, Completions, Workers};
+use conns::Conns;
+use ops::Running;
+use wake::Signal;
+
+/// What one turn takes from the node before others have theirs.
+const TURN_ITEMS: usize = 512;
+/// Bytes of small jobs that one turn does by itself.
+const TURN_JOB_BYTES: usize = 1 << 20;
+
+/// A node with all that it needs but sockets and a timer. See the
+/// [module](self) for what a driver does with it.
+///
+/// Dropping it is abrupt: calls on handles end with
+/// [`ClientError::Closed`](crate::ClientError::Closed), threads end what they
+/// are doing and are joined, the store is closed and its lock released.
+pub struct Engine {
+    node: Node,
+    clock: Clock,
+    now: Instant,
+    wall_due: Instant,
+    shared: Arc<Shared>,
+    completions: Arc<Completions>,
+    done: VecDeque<Completion>,
+    /// `None` after the end.
+    workers: Option<Workers>,
+    /// Disk operations and jobs that workers have.
+    in_flight: usize,
+    jobs: Vec<Job>,
+    disk: Vec<DiskOp>,
+    conns: Conns,
+    ops: BTreeMap<OpId, Running>,
+    /// Operations that have not ended.
+    running: usize,
+    /// The command that the node refused when it was last tried.
+    stalled: Option<Waiting>,
+    /// The node may take a command again.
+    room: bool,
+    /// Something that a status shows has changed in this turn.
+    changed: bool,
+    /// The world has told something since the last turn.
+    restless: bool,
+    ending: Option<Ending>,
+    settings: Settings,
+}
+
+/// The parts of [`HostConfig`] that are needed while running.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    inline_bytes: usize,
+    get_buffer: usize,
+    put_buffer: usize,
+    wall_interval: Duration,
+}
+
+/// A node on its way out.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// When operations that still run are cancelled.
+    until: Instant,
+    cancelled: bool,
+    /// Connections are being closed.
+    parting: bool,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// When to turn again at the latest. `None`: not until something happens.
+    pub deadline: Option<OsInstant>,
+    /// The turn stopped for fairness, not because nothing was left.
+    pub more: bool,
+    /// The node has ended: there is nothing left to drive.
+    pub done: bool,
+}
+
+/// A stream that the node wants to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// What to call it.
+    pub conn: ConnId,
+    /// Where to.
+    pub addr: SocketAddr,
+}
+
+impl Engine {
+    /// Opens the store and the identity in the configuration's directory and
+    /// makes a node of them. `advertise` is told to peers if the
+    /// configuration names no addresses.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn open(config: HostConfig, advertise: Vec<PeerAddr>) -> Result<(Client, Self), StartError> {
+        config.check()?;
+        let dir = &config.data_dir;
+        std::fs::create_dir_all(dir).map_err(|source| StartError::DataDir { path: dir.clone(), source })?;
+        let store = Store::open_dir(dir, config.store.clone())
+            .map_err(|source| StartError::Store { path: dir.clone(), source })?;
+        // The store's lock is held: nobody else makes an identity here.
+        let identity = Identity::load_or_create(dir)?;
+        Self::with_store(config, advertise, &identity, store)
+    }
+
+    /// A node over a store that is open already, wherever that is.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn with_store<V: Vfs>(
+        mut config: HostConfig,
+        advertise: Vec<PeerAddr>,
+        identity: &Identity,
+        store: Store<V>,
+    ) -> Result<(Client, Self), StartError> {
+        config.check()?;
+        config.node.node = identity.id();
+        if config.node.advertise.is_empty() {
+            config.node.advertise = advertise;
+        }
+        let seed = seed().map_err(StartError::Entropy)?;
+        let clock = Clock::start();
+        let node = Node::new(config.node.clone(), *seed, clock.now())?;
+        let signal = Arc::new(Signal::default());
+        let completions = Arc::new(Completions::new(Arc::clone(&signal)));
+        let workers =
+            Workers::start(store, config.workers, Arc::clone(&completions)).map_err(StartError::Workers)?;
+        let sizes = Sizes {
+            mailbox: config.mailbox,
+            put_buffer: config.put_buffer,
+            get_buffer: config.get_buffer,
+            events: config.events,
+        };
+        let shared = Shared::new(identity.id(), signal, sizes);
+        let engine = Self {
+            node,
+            clock,
+            now: Instant::ZERO,
+            wall_due: Instant::ZERO,
+            shared: Arc::clone(&shared),
+            completions,
+            done: VecDeque::new(),
+            workers: Some(workers),
+            in_flight: 0,
+            jobs: Vec::new(),
+            disk: Vec::new(),
+            conns: Conns::new(&config),
+            ops: BTreeMap::new(),
+            running: 0,
+            stalled: None,
+            room: false,
+            changed: false,
+            restless: true,
+            ending: None,
+            settings: Settings {
+                inline_bytes: config.inline_bytes,
+                get_buffer: config.get_buffer,
+                put_buffer: config.put_buffer,
+                wall_interval: config.wall_interval,
+            },
+        };
+        Ok((Client::new(shared), engine))
+    }
+
+    /// Which node this is.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Whom to wake when there is something to do. To be called before every
+    /// [`Engine::turn`] at which the driver may go to sleep.
+    pub fn register(&self, waker: &Waker) {
+        self.shared.signal.register(waker);
+    }
+
+    /// Tells subscribers something that the driver has seen.
+    pub fn notice(&self, notice: &Notice) {
+        self.shared.publish(notice);
+    }
+
+    /// One round: takes what handles, workers and the clock have brought,
+    /// does what the node then wants, as far as no socket is needed.
+    pub fn turn(&mut self) -> Turn {
+        let post = self.shared.look();
+        let whole = self.completions.take(&mut self.done);
+        let now = self.tell_time();
+        self.restless = false;
+        if self.workers.is_none() || !whole {
+            self.end();
+            return Turn { deadline: None, more: false, done: true };
+        }
+        while let Some(completion) = self.done.pop_front() {
+            self.in_flight -= 1;
+            self.node.handle(now, completion.into());
+        }
+        for cell in post.touched {
+            self.look_at(&cell);
+        }
+        // Whatever has happened may have made room: a try costs next to nothing.
+        self.room = true;
+        if self.node.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.node.handle_timeout(now);
+        }
+        self.expire_conns();
+        self.advance_end(post.limit);
+        let more = self.drain();
+        for slot in post.status {
+            slot.set(Ok(self.node.status()));
+        }
+        if std::mem::take(&mut self.changed) {
+            self.shared.changed();
+        }
+        if self.ended() {
+            self.end();
+            return Turn { deadline: None, more: false, done: true };
+        }
+        Turn { deadline: self.deadline(), more, done: false }
+    }
+
+    /// Whether sockets have told something since the last turn: the driver is
+    /// to turn again before it sleeps.
+    pub fn restless(&self) -> bool {
+        self.restless
+    }
+
+    /// Reads the clocks. The node hears of the wall clock before whatever it
+    /// is told next, at most every few seconds.
+    fn tell_time(&mut self) -> Instant {
+        self.restless = true;
+        self.now = self.clock.now().max(self.now);
+        if self.now >= self.wall_due {
+            self.wall_due = self.now.saturating_add(self.settings.wall_interval);
+            self.node.handle(self.now, Input::Wall(self.clock.wall()));
+        }
+        self.now
+    }
+
+    /// Does what the node wants until that is nothing, or others are to have
+    /// their turn, which is `true`.
+    fn drain(&mut self) -> bool {
+        let (mut items, mut job_bytes) = (TURN_ITEMS, TURN_JOB_BYTES);
+        while items > 0 && job_bytes > 0 {
+            let before = items;
+            if self.room {
+                self.start_commands(&mut items);
+            }
+            self.drain_events(&mut items);
+            self.drain_jobs(&mut items, &mut job_bytes);
+            self.drain_disk(&mut items);
+            self.drain_dirty(&mut items);
+            if items == before {
+                break;
+            }
+        }
+        self.in_flight += self.jobs.len() + self.disk.len();
+        if let Some(workers) = &self.workers {
+            workers.submit(&mut self.jobs, &mut self.disk);
+        }
+        items == 0 || job_bytes == 0
+    }
+
+    fn drain_events(&mut self, items: &mut usize) {
+        while *items > 0 {
+            let Some(event) = self.node.poll_event() else { return };
+            *items -= 1;
+            self.event(event);
+        }
+    }
+
+    /// Small jobs are done here; waking a thread would take longer.
+    fn drain_jobs(&mut self, items: &mut usize, job_bytes: &mut usize) {
+        let threaded = self.workers.as_ref().is_some_and(Workers::threaded);
+        while *items > 0 && *job_bytes > 0 {
+            let Some(job) = self.node.poll_job() else { return };
+            *items -= 1;
+            if threaded && job.cost() > self.settings.inline_bytes {
+                self.jobs.push(job);
+            } else {
+                *job_bytes = job_bytes.saturating_sub(job.cost());
+                self.node.handle(self.now, Input::Job(job.run()));
+            }
+        }
+    }
+
+    fn drain_disk(&mut self, items: &mut usize) {
+        while *items > 0 {
+            let Some(op) = self.node.poll_disk() else { break };
+            *items -= 1;
+            self.disk.push(op);
+        }
+        if let Some(workers) = &self.workers
+            && !workers.threaded()
+            && !self.disk.is_empty()
+        {
+            for done in workers.run(&mut self.disk) {
+                self.node.handle(self.now, Input::Disk(done));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let notice = match event {
+            Event::Dial { conn, addr, expect } => return self.dial(conn, addr, expect),
+            Event::Close { conn } => return self.close(conn),
+            Event::Opened { op, file } => return self.opened(op, file),
+            Event::Readable { op } => return self.pull(op),
+            Event::Writable { op } => return self.feed(op),
+            Event::Progress { op, bytes } => return self.progress(op, bytes),
+            Event::Finished { op, result } => return self.finished(op, result),
+            Event::Settled { op } => return self.settled(op),
+            Event::Ready => Notice::Ready,
+            Event::PeerUp { peer } => Notice::PeerUp { peer },
+            Event::PeerDown { peer, fault } => Notice::PeerDown { peer, fault },
+            Event::Refused { peer, fault, reason, .. } => Notice::Refused { peer, fault, reason },
+            Event::Members => Notice::Members,
+            Event::Lied { peer } => Notice::Lied { peer },
+            Event::Damaged { blob } => Notice::Damaged { blob },
+            Event::Trouble(error) => Notice::Trouble(error),
+            // What a later core adds is no business of this version's.
+            _ => return,
+        };
+        // A start among them makes room for commands.
+        self.room = true;
+        self.changed = true;
+        self.shared.publish(&notice);
+    }
+
+    fn deadline(&self) -> Option<OsInstant> {
+        let node = self.node.poll_timeout().map(|(at, _)| at);
+        let end = self.ending.filter(|ending| !ending.cancelled).map(|ending| ending.until);
+        let first = [node, end, self.conns.deadline()].into_iter().flatten().min()?;
+        self.clock.when(first)
+    }
+
+    /// Takes the node's end a step further, if it has been asked for.
+    fn advance_end(&mut self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return };
+        let until = self.now.saturating_add(limit);
+        let ending = self.ending.get_or_insert(Ending { until, cancelled: false, parting: false });
+        ending.until = ending.until.min(until);
+        if !ending.cancelled && self.now >= ending.until {
+            ending.cancelled = true;
+            self.refuse_waiting();
+            self.cancel_all();
+            if self.ending.is_some_and(|ending| ending.parting) {
+                self.part(false);
+            }
+        }
+    }
+
+    /// Whether nothing is left to wait for. Begins to close the connections
+    /// when all operations have ended.
+    fn ended(&mut self) -> bool {
+        let waiting = self.stalled.is_some() || self.shared.has_commands();
+        let Some(ending) = &mut self.ending else { return false };
+        if self.running > 0 || (waiting && !ending.cancelled) {
+            return false;
+        }
+        if !ending.parting {
+            ending.parting = true;
+            let linger = ending.until > self.now;
+            self.part(linger);
+        }
+        self.conns.is_empty() && self.in_flight == 0
+    }
+
+    /// Joins the threads, closes the store, and then tells everybody.
+    fn end(&mut self) {
+        self.conns.clear();
+        self.workers = None;
+        for running in std::mem::take(&mut self.ops).into_values() {
+            running.cell.close();
+        }
+        if let Some((_, cell)) = self.stalled.take() {
+            cell.close();
+        }
+        self.running = 0;
+        self.shared.close();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("node", &self.shared.node)
+            .field("running", &self.running)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Completion> for Input {
+    fn from(completion: Completion) -> Self {
+        match completion {
+            Completion::Disk(done) => Self::Disk(done),
+            Completion::Job(done) => Self::Job(done),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What a node and its driver are started with, and why they cannot be.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use peerhold_core::{ClusterKey, Config, ConfigError, NodeId};
+use peerhold_store::{OpenError, StoreConfig};
+
+use crate::os::KeyError;
+
+/// Everything that a driver needs to start a node. [`HostConfig::new`] has
+/// the defaults; every field may be changed.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Where the node keeps its store and its identity. Made if need be.
+    pub data_dir: PathBuf,
+    /// The node's own configuration. Its `node` is set from the identity, and
+    /// its `advertise`, if empty, to the addresses that are listened on.
+    pub node: Config,
+    /// The store's configuration.
+    pub store: StoreConfig,
+    /// Addresses to listen on; port 0 lets the system choose. None: this node
+    /// only dials.
+    pub listen: Vec<SocketAddr>,
+    /// Allows listening beyond this machine although the channel proves
+    /// nothing: whoever reaches the port can pose as any node.
+    pub insecure: bool,
+    /// Threads for large jobs and for the disk. 0: the thread that turns the
+    /// engine does it all, and waits for the disk.
+    pub workers: usize,
+    /// Jobs over this many bytes are left to the workers. Waking one costs
+    /// about as much as sealing this much.
+    pub inline_bytes: usize,
+    /// Operations that wait until the node takes them, beyond those that run.
+    pub mailbox: usize,
+    /// Bytes of one put that wait in memory for the node.
+    pub put_buffer: usize,
+    /// Bytes of one get that wait in memory for the caller.
+    pub get_buffer: usize,
+    /// Notices that wait for one slow subscriber before some are dropped.
+    pub events: usize,
+    /// The size of the buffers that sockets are read into.
+    pub read_buffer: usize,
+    /// A connection's outbox is filled when it holds less than this..
+    pub outbox_low: usize,
+    /// ..until it holds this much.
+    pub outbox_high: usize,
+    /// Bytes read from, and bytes written to, one connection in one round, so
+    /// that no peer holds up the others.
+    pub round_bytes: usize,
+    /// How long a dial may take until the peer's channel has opened, and an
+    /// accepted connection until the same.
+    pub open_timeout: Duration,
+    /// How long a connection that is being closed may take to be rid of what
+    /// is left to send.
+    pub close_timeout: Duration,
+    /// How long no connection is accepted after the system could not, for
+    /// instance because it has no more file descriptors.
+    pub accept_pause: Duration,
+    /// How often the node is told the wall clock.
+    pub wall_interval: Duration,
+}
+
+impl HostConfig {
+    /// A node of this cluster with its data in `data_dir` and defaults for
+    /// everything else. It listens nowhere.
+    ///
+    /// # Errors
+    /// [`StartError::Entropy`].
+    pub fn new(data_dir: impl Into<PathBuf>, cluster_key: ClusterKey) -> Result<Self, StartError> {
+        let entropy = crate::os::seed().map_err(StartError::Entropy)?;
+        Ok(Self {
+            data_dir: data_dir.into(),
+            node: Config::new(NodeId([0; 32]), cluster_key),
+            store: StoreConfig::new(*entropy),
+            listen: Vec::new(),
+            insecure: false,
+            workers: 4,
+            inline_bytes: 32 << 10,
+            mailbox: 1024,
+            put_buffer: 1 << 20,
+            get_buffer: 1 << 20,
+            events: 1024,
+            read_buffer: 256 << 10,
+            outbox_low: 128 << 10,
+            outbox_high: 256 << 10,
+            round_bytes: 1 << 20,
+            open_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(2),
+            accept_pause: Duration::from_millis(100),
+            wall_interval: Duration::from_secs(5),
+        })
+    }
+
+    /// Checks the values against each other; the node's own are checked when
+    /// it is made.
+    ///
+    /// # Errors
+    /// [`StartError::Value`] or [`StartError::NotLoopback`].
+    pub fn check(&self) -> Result<(), StartError> {
+        let sizes = [
+            ("mailbox", self.mailbox),
+            ("put_buffer", self.put_buffer),
+            ("get_buffer", self.get_buffer),
+            ("events", self.events),
+            ("outbox_low", self.outbox_low),
+            ("round_bytes", self.round_bytes),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(StartError::Value { name, rule: "must be at least 1" });
+        }
+        if self.read_buffer < 4 << 10 {
+            return Err(StartError::Value { name: "read_buffer", rule: "must be at least 4 KiB" });
+        }
+        if self.outbox_high < self.outbox_low {
+            return Err(StartError::Value { name: "outbox_high", rule: "must be at least `outbox_low`" });
+        }
+        let times = [
+            ("open_timeout", self.open_timeout),
+            ("accept_pause", self.accept_pause),
+            ("wall_interval", self.wall_interval),
+        ];
+        if let Some((name, _)) = times.iter().find(|(_, time)| time.is_zero()) {
+            return Err(StartError::Value { name, rule: "must be longer than nothing" });
+        }
+        match self.listen.iter().find(|addr| !addr.ip().to_canonical().is_loopback()) {
+            Some(addr) if !self.insecure => Err(StartError::NotLoopback(*addr)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a node was not started. Nothing runs, and what was stored is as it
+/// was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A value makes no sense.
+    #[error("the setting `{name}` {rule}")]
+    Value {
+        /// Which.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// The node's own configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The channel proves nothing, so it is not offered to other machines.
+    #[error("{0} can be reached from other machines, and connections are not secured yet: listen on loopback, or set `insecure`")]
+    NotLoopback(SocketAddr),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {}", listening(source))]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// The operating system's words.
+        source: io::Error,
+    },
+    /// The data directory cannot be made.
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's words.
+        source: io::Error,
+    },
+    /// The store cannot be opened; most often another process has it.
+    #[error("cannot open the store in {}: {source}", path.display())]
+    Store {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The operating system has no randomness.
+    #[error("the operating system gave no randomness: {0}")]
+    Entropy(io::Error),
+    /// The operating system has no more threads.
+    #[error("cannot start the worker threads: {0}")]
+    Workers(io::Error),
+}
+
+fn listening(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use by another program".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,391 @@
+//! The engine's connections, as a driver sees them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use peerhold_core::{Busy, CloseReason, ConnId, Input, Instant, NodeId, PeerAddr, Role};
+
+use super::{Dial, Engine, HostConfig};
+use crate::client::events::Notice;
+use crate::link::{ChannelError, Link, Stage, Water};
+
+/// Reads of at most this many bytes are copied out of the read buffer, so that
+/// a small frame does not keep a large buffer in memory.
+const COPY_MAX: usize = 8 << 10;
+
+/// All connections, and what their sockets are to do.
+#[derive(Debug)]
+pub(super) struct Conns {
+    links: BTreeMap<ConnId, Link>,
+    deadlines: BTreeSet<(Instant, ConnId)>,
+    changed: VecDeque<ConnId>,
+    dials: VecDeque<Dial>,
+    closes: VecDeque<ConnId>,
+    /// Zeroed, and read into from its start.
+    buffer: BytesMut,
+    read_buffer: usize,
+    water: Water,
+    open_timeout: Duration,
+    close_timeout: Duration,
+    /// The node is ending: no connection is made any more.
+    parting: bool,
+}
+
+impl Conns {
+    pub(super) fn new(config: &HostConfig) -> Self {
+        Self {
+            links: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            changed: VecDeque::new(),
+            dials: VecDeque::new(),
+            closes: VecDeque::new(),
+            buffer: BytesMut::new(),
+            read_buffer: config.read_buffer,
+            water: Water { low: config.outbox_low, high: config.outbox_high },
+            open_timeout: config.open_timeout,
+            close_timeout: config.close_timeout,
+            parting: false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.links.clear();
+        self.deadlines.clear();
+        self.changed.clear();
+        self.dials.clear();
+        self.closes.clear();
+    }
+
+    fn insert(&mut self, conn: ConnId, link: Link, now: Instant) {
+        self.links.insert(conn, link);
+        self.arm(conn, Some(now.saturating_add(self.open_timeout)));
+    }
+
+    fn arm(&mut self, conn: ConnId, deadline: Option<Instant>) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if let Some(old) = link.deadline {
+            self.deadlines.remove(&(old, conn));
+        }
+        link.deadline = deadline;
+        self.deadlines.extend(deadline.map(|at| (at, conn)));
+    }
+
+    fn remove(&mut self, conn: ConnId) -> Option<Link> {
+        self.arm(conn, None);
+        self.links.remove(&conn)
+    }
+
+    /// The driver is to look at this connection.
+    fn change(&mut self, conn: ConnId) {
+        if let Some(link) = self.links.get_mut(&conn)
+            && !std::mem::replace(&mut link.listed, true)
+        {
+            self.changed.push_back(conn);
+        }
+    }
+
+    /// Room for one read of at most `max` bytes.
+    fn space(&mut self, max: usize) -> &mut [u8] {
+        // Every byte is zeroed once and read into once: what a read leaves of
+        // the buffer serves the next one.
+        if self.buffer.len() < self.read_buffer / 4 {
+            self.buffer = BytesMut::zeroed(self.read_buffer);
+        }
+        let len = self.buffer.len().min(max);
+        &mut self.buffer[..len]
+    }
+
+    /// The first `count` bytes of the buffer, which have been read.
+    fn filled(&mut self, count: usize) -> Bytes {
+        if count <= COPY_MAX {
+            return Bytes::copy_from_slice(&self.buffer[..count]);
+        }
+        self.buffer.split_to(count).freeze()
+    }
+}
+
+/// What a driver tells of sockets, and asks about them.
+impl Engine {
+    /// A socket was accepted. Its connection's name, or nothing if the node
+    /// has as many connections as it may: the socket is to be dropped.
+    pub fn accept(&mut self) -> Option<ConnId> {
+        let now = self.tell_time();
+        if self.conns.parting {
+            return None;
+        }
+        let conn = match self.node.accept(now) {
+            Ok(conn) => conn,
+            Err(Busy(())) => return None,
+        };
+        let mut link = Link::new(Role::Listener, self.shared.node, None, self.conns.water);
+        link.start();
+        self.conns.insert(conn, link, now);
+        self.conns.change(conn);
+        Some(conn)
+    }
+
+    /// The next stream to open. It is to be reported with
+    /// [`Engine::dialled`] or [`Engine::dial_failed`], or given up when
+    /// [`Engine::poll_close`] names it.
+    pub fn poll_dial(&mut self) -> Option<Dial> {
+        self.conns.dials.pop_front()
+    }
+
+    /// A dialled stream stands. `false`: it is not wanted any more.
+    pub fn dialled(&mut self, conn: ConnId) -> bool {
+        self.tell_time();
+        match self.conns.links.get_mut(&conn) {
+            Some(link) if link.stage() == Stage::Dialling => link.start(),
+            _ => return false,
+        }
+        self.conns.change(conn);
+        true
+    }
+
+    /// A dial came to nothing.
+    pub fn dial_failed(&mut self, conn: ConnId) {
+        self.tell_time();
+        self.lost(conn, CloseReason::Reset);
+    }
+
+    /// The next connection that has something to write, or may be read from
+    /// again.
+    pub fn poll_changed(&mut self) -> Option<ConnId> {
+        loop {
+            let conn = self.conns.changed.pop_front()?;
+            if let Some(link) = self.conns.links.get_mut(&conn) {
+                link.listed = false;
+                return Some(conn);
+            }
+        }
+    }
+
+    /// The next connection whose socket is to be closed. The engine has
+    /// forgotten it.
+    pub fn poll_close(&mut self) -> Option<ConnId> {
+        self.conns.closes.pop_front()
+    }
+
+    /// How many bytes may be read from this connection's socket now. 0: leave
+    /// them there, so that the peer is slowed down.
+    pub fn read_space(&self, conn: ConnId) -> usize {
+        self.conns.links.get(&conn).map_or(0, |link| link.read_space(self.node.read_budget(conn)))
+    }
+
+    /// Reads once from a connection's socket, at most `max` bytes. 0 is the
+    /// end of the stream, and the engine then closes the connection, or
+    /// `max` or [`Engine::read_space`] being 0.
+    ///
+    /// # Errors
+    /// The socket's. Those of kind `WouldBlock` and `Interrupted` change
+    /// nothing; with any other the engine closes the connection.
+    pub fn read_from(&mut self, conn: ConnId, socket: &mut impl Read, max: usize) -> io::Result<usize> {
+        let max = self.read_space(conn).min(max);
+        if max == 0 {
+            return Ok(0);
+        }
+        match socket.read(self.conns.space(max)) {
+            Ok(0) => {
+                self.tell_time();
+                let reason = self.conns.links.get(&conn).map_or(CloseReason::Eof, Link::ended);
+                self.lost(conn, reason);
+                Ok(0)
+            }
+            Ok(count) => {
+                let data = self.conns.filled(count);
+                self.received(conn, data);
+                Ok(count)
+            }
+            Err(error) => Err(self.broken(conn, error)),
+        }
+    }
+
+    /// Bytes came from a connection's socket: for drivers that have read
+    /// them by themselves.
+    pub fn received(&mut self, conn: ConnId, data: Bytes) {
+        let now = self.tell_time();
+        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        let role = link.role();
+        match link.received(data) {
+            Ok(None) => {}
+            Ok(Some(peer)) => {
+                self.conns.arm(conn, None);
+                self.node.handle(now, Input::Opened { conn, role, peer });
+            }
+            Err(error) => return self.refuse(conn, error),
+        }
+        self.deliver(conn);
+    }
+
+    /// Gives the node what plaintext it has room for.
+    fn deliver(&mut self, conn: ConnId) {
+        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        while let Some(data) = link.take(self.node.read_budget(conn)) {
+            self.node.handle(self.now, Input::Received { conn, data });
+        }
+    }
+
+    /// Writes once to a connection's socket. 0: there is nothing to write.
+    ///
+    /// # Errors
+    /// As for [`Engine::read_from`].
+    pub fn write_to(&mut self, conn: ConnId, socket: &mut impl Write) -> io::Result<usize> {
+        let Some(link) = self.conns.links.get_mut(&conn) else { return Ok(0) };
+        if link.outbox().is_empty() {
+            return Ok(0);
+        }
+        match link.outbox().write_to(socket) {
+            Ok(0) => Err(self.broken(conn, io::ErrorKind::WriteZero.into())),
+            Ok(count) => {
+                self.wrote(conn, count);
+                Ok(count)
+            }
+            Err(error) => Err(self.broken(conn, error)),
+        }
+    }
+
+    /// What is to be written to a connection's socket, in order: for drivers
+    /// that write by themselves, and then call [`Engine::wrote`].
+    pub fn to_write(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
+        self.conns.links.get(&conn).into_iter().flat_map(|link| link.outbox().slices())
+    }
+
+    /// So many bytes of [`Engine::to_write`] were written.
+    pub fn wrote(&mut self, conn: ConnId, count: usize) {
+        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        link.wrote(count);
+        if link.thirsty() {
+            link.fill(&mut self.node, conn);
+            // What went out may make room for more from elsewhere.
+            self.restless = true;
+        }
+        self.close_if_flushed(conn);
+    }
+
+    /// Whether there is something to write to a connection's socket.
+    pub fn wants_write(&self, conn: ConnId) -> bool {
+        self.conns.links.get(&conn).is_some_and(|link| !link.outbox().is_empty())
+    }
+
+    /// A connection's socket has ended, for drivers that read by themselves.
+    pub fn closed(&mut self, conn: ConnId, reason: CloseReason) {
+        self.tell_time();
+        self.lost(conn, reason);
+    }
+
+    /// A socket gave an error: harmless, or the end of its connection.
+    fn broken(&mut self, conn: ConnId, error: io::Error) -> io::Error {
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            self.tell_time();
+            self.lost(conn, CloseReason::Reset);
+        }
+        error
+    }
+
+    /// The channel does not accept the peer.
+    fn refuse(&mut self, conn: ConnId, error: ChannelError) {
+        if let Some(link) = self.conns.links.get(&conn) {
+            self.shared.publish(&Notice::Channel { role: link.role(), error });
+        }
+        self.lost(conn, CloseReason::Channel);
+    }
+
+    /// A connection is over: the node is told, and the socket is to be closed.
+    fn lost(&mut self, conn: ConnId, reason: CloseReason) {
+        let Some(link) = self.conns.remove(conn) else { return };
+        let opened = matches!(link.stage(), Stage::Open | Stage::Closing);
+        let input = if link.role() == Role::Dialer && !opened {
+            Input::DialFailed { conn }
+        } else {
+            Input::Closed { conn, reason }
+        };
+        self.node.handle(self.now, input);
+        self.conns.closes.push_back(conn);
+    }
+
+    pub(super) fn dial(&mut self, conn: ConnId, addr: PeerAddr, expect: Option<NodeId>) {
+        let link = Link::new(Role::Dialer, self.shared.node, expect, self.conns.water);
+        self.conns.insert(conn, link, self.now);
+        match addr.as_str().parse() {
+            Ok(addr) if !self.conns.parting => self.conns.dials.push_back(Dial { conn, addr }),
+            // Nothing that can be dialled, or no time for it any more.
+            _ => self.lost(conn, CloseReason::Local),
+        }
+    }
+
+    /// The node wants a connection closed, once what is queued is sent.
+    pub(super) fn close(&mut self, conn: ConnId) {
+        let until = self.now.saturating_add(self.conns.close_timeout);
+        let Some(link) = self.conns.links.get_mut(&conn) else { return };
+        match link.stage() {
+            Stage::Closing => return,
+            Stage::Dialling | Stage::Opening => return self.lost(conn, CloseReason::Local),
+            Stage::Open => link.close(),
+        }
+        link.fill(&mut self.node, conn);
+        self.conns.arm(conn, Some(until));
+        self.conns.change(conn);
+        self.close_if_flushed(conn);
+    }
+
+    fn close_if_flushed(&mut self, conn: ConnId) {
+        let link = self.conns.links.get(&conn);
+        if link.is_some_and(|link| link.stage() == Stage::Closing && link.flushed()) {
+            self.tell_time();
+            self.lost(conn, CloseReason::Local);
+        }
+    }
+
+    pub(super) fn drain_dirty(&mut self, items: &mut usize) {
+        while *items > 0 {
+            let Some(conn) = self.node.poll_dirty() else { return };
+            *items -= 1;
+            self.deliver(conn);
+            if let Some(link) = self.conns.links.get_mut(&conn) {
+                link.fill(&mut self.node, conn);
+                self.conns.change(conn);
+                self.close_if_flushed(conn);
+            }
+        }
+    }
+
+    /// Ends connections that have not opened, or not closed, in time.
+    pub(super) fn expire_conns(&mut self) {
+        while let Some((at, conn)) = self.conns.deadlines.first().copied() {
+            if at > self.now {
+                return;
+            }
+            match self.conns.links.get(&conn).map(Link::stage) {
+                Some(Stage::Opening) => self.refuse(conn, ChannelError::Timeout),
+                Some(Stage::Dialling) => self.lost(conn, CloseReason::Reset),
+                Some(Stage::Open | Stage::Closing) => self.lost(conn, CloseReason::Local),
+                None => {
+                    self.conns.deadlines.remove(&(at, conn));
+                }
+            }
+        }
+    }
+
+    /// Closes every connection; with `linger` what is queued is sent first.
+    pub(super) fn part(&mut self, linger: bool) {
+        self.conns.parting = true;
+        let conns: Vec<ConnId> = self.conns.links.keys().copied().collect();
+        for conn in conns {
+            if linger {
+                self.close(conn);
+            } else {
+                self.lost(conn, CloseReason::Local);
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Between handles and the node: commands, and the bytes of puts and gets.
+
+use std::sync::Arc;
+
+use peerhold_core::{Busy, FileInfo, OpError, OpId, Outcome, PushError};
+
+use super::Engine;
+use crate::client::ClientError;
+use crate::client::cell::Cell;
+use crate::client::mail::Command;
+
+/// The most that is taken from a get at once.
+const PULL_MAX: usize = 256 << 10;
+
+/// An operation that the node knows.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) cell: Arc<Cell>,
+    kind: Kind,
+    /// The node has said how it ended; it is kept to learn that it settles.
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Put {
+        /// The node has no room; it will say when.
+        blocked: bool,
+        /// The node knows that these were all bytes.
+        finished: bool,
+    },
+    Get,
+    Other,
+}
+
+impl Engine {
+    /// Gives the node the commands that wait, in order, until it refuses one.
+    pub(super) fn start_commands(&mut self, items: &mut usize) {
+        while *items > 0 {
+            let Some((command, cell)) = self.stalled.take().or_else(|| self.shared.next_command()) else {
+                // The next command raises the signal.
+                self.room = false;
+                return;
+            };
+            if cell.state().gone {
+                continue;
+            }
+            *items -= 1;
+            let kind = match &command {
+                Command::Put(_) => Kind::Put { blocked: false, finished: false },
+                Command::Get(_) => Kind::Get,
+                Command::Remove(_) | Command::Forget(_) => Kind::Other,
+            };
+            match self.give(command) {
+                Ok(op) => {
+                    cell.state().op = Some(op);
+                    self.running += 1;
+                    self.changed = true;
+                    self.ops.insert(op, Running { cell, kind, ended: false });
+                    self.feed(op);
+                }
+                Err(command) => {
+                    self.stalled = Some((command, cell));
+                    self.room = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, command: Command) -> Result<OpId, Command> {
+        match command {
+            Command::Put(put) => self.node.put(self.now, put).map_err(|Busy(put)| Command::Put(put)),
+            Command::Get(get) => self.node.get(self.now, get).map_err(|Busy(get)| Command::Get(get)),
+            Command::Remove(remove) => {
+                self.node.remove(self.now, remove).map_err(|Busy(remove)| Command::Remove(remove))
+            }
+            Command::Forget(forget) => {
+                self.node.forget(self.now, forget).map_err(|Busy(forget)| Command::Forget(forget))
+            }
+        }
+    }
+
+    /// A caller has done something to its cell.
+    pub(super) fn look_at(&mut self, cell: &Arc<Cell>) {
+        cell.untouch();
+        let (op, gone) = {
+            let state = cell.state();
+            (state.op, state.gone)
+        };
+        let Some(op) = op else {
+            // It waits, and is looked at when its turn comes; nobody waits
+            // behind one that is gone.
+            if gone && self.stalled.as_ref().is_some_and(|(_, stalled)| Arc::ptr_eq(stalled, cell)) {
+                self.stalled = None;
+            }
+            return;
+        };
+        if gone {
+            self.abandon(op);
+        } else {
+            self.feed_unless_blocked(op);
+            self.pull(op);
+        }
+    }
+
+    /// Nobody asks for this operation any more.
+    fn abandon(&mut self, op: OpId) {
+        match self.ops.get(&op) {
+            Some(running) if running.ended => {
+                self.ops.remove(&op);
+            }
+            Some(_) => self.node.cancel(self.now, op),
+            None => {}
+        }
+    }
+
+    fn feed_unless_blocked(&mut self, op: OpId) {
+        match self.ops.get(&op) {
+            Some(Running { kind: Kind::Put { blocked: true, .. }, .. }) => {}
+            _ => self.feed(op),
+        }
+    }
+
+    /// Gives the node a put's bytes until it has no room.
+    pub(super) fn feed(&mut self, op: OpId) {
+        let Some(Running { cell, kind: Kind::Put { blocked, finished }, ended: false }) = self.ops.get_mut(&op)
+        else {
+            return;
+        };
+        *blocked = false;
+        let full = cell.state().buffered >= self.settings.put_buffer;
+        // The lock is not held while the node works.
+        while let Some(data) = next_piece(cell) {
+            match self.node.push(self.now, op, data) {
+                Ok(()) => {}
+                Err(PushError::Busy(data)) => {
+                    *blocked = true;
+                    cell.state().unpop(data);
+                    break;
+                }
+                // How it ended is on its way.
+                Err(PushError::Gone(_)) => cell.state().clear(),
+            }
+        }
+        let (room, last) = {
+            let state = cell.state();
+            (state.buffered < self.settings.put_buffer, state.finish && state.data.is_empty())
+        };
+        if full && room {
+            cell.tell(|_| {});
+        }
+        if last && !*finished {
+            *finished = true;
+            self.node.finish(self.now, op);
+        }
+    }
+
+    /// Takes a get's bytes until its caller's buffer is full.
+    pub(super) fn pull(&mut self, op: OpId) {
+        let Some(Running { cell, kind: Kind::Get, ended: false }) = self.ops.get(&op) else { return };
+        let buffered = cell.state().buffered;
+        let mut room = self.settings.get_buffer.saturating_sub(buffered);
+        while room > 0 {
+            let Some(data) = self.node.poll_data(op, room.min(PULL_MAX)) else { return };
+            room -= data.len().min(room);
+            cell.tell(|state| {
+                // Nobody will take what comes after the caller has gone.
+                if !state.gone {
+                    state.push(data);
+                }
+            });
+        }
+    }
+
+    pub(super) fn opened(&mut self, op: OpId, file: FileInfo) {
+        if let Some(running) = self.ops.get(&op) {
+            running.cell.tell(|state| state.info = Some(file));
+        }
+    }
+
+    pub(super) fn progress(&mut self, op: OpId, bytes: u64) {
+        if let Some(running) = self.ops.get(&op) {
+            // Nobody is woken: progress is looked at, not waited for.
+            running.cell.state().progress = bytes;
+        }
+    }
+
+    pub(super) fn finished(&mut self, op: OpId, result: Result<Outcome, OpError>) {
+        self.room = true;
+        let Some(running) = self.ops.get_mut(&op) else { return };
+        self.running -= 1;
+        self.changed = true;
+        running.ended = true;
+        let settles = matches!(result, Ok(Outcome::Stored(_) | Outcome::Removed(_)));
+        running.cell.end(result.map_err(ClientError::Op));
+        if !settles || running.cell.state().gone {
+            self.ops.remove(&op);
+        }
+    }
+
+    pub(super) fn settled(&mut self, op: OpId) {
+        if let Some(running) = self.ops.remove(&op) {
+            running.cell.tell(|state| state.settled = true);
+        }
+    }
+
+    /// The node is ending: what it has not begun, it does not begin.
+    pub(super) fn refuse_waiting(&mut self) {
+        while let Some((_, cell)) = self.stalled.take().or_else(|| self.shared.next_command()) {
+            cell.end(Err(ClientError::ShuttingDown));
+        }
+    }
+
+    pub(super) fn cancel_all(&mut self) {
+        for (op, _) in self.ops.iter().filter(|(_, running)| !running.ended) {
+            self.node.cancel(self.now, *op);
+        }
+    }
+}
+
+fn next_piece(cell: &Cell) -> Option<bytes::Bytes> {
+    cell.state().pop()
+}

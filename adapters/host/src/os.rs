@@ -1,0 +1,305 @@
+//! What a node takes from the operating system: randomness, the clocks and
+//! the file that holds its identity.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Instant as OsInstant, SystemTime, UNIX_EPOCH};
+
+use ed25519_dalek::SigningKey;
+use peerhold_core::{Instant, NodeId, UnixMillis};
+use zeroize::Zeroizing;
+
+/// The identity's file in the data directory.
+pub const KEY_FILE: &str = "node.key";
+/// Where a new one is written before it takes that name.
+const KEY_TEMP: &str = "node.key.new";
+/// What the file starts with; 64 hex digits and a line feed follow.
+const KEY_PREFIX: &[u8] = b"peerhold-node-key-1 ";
+const KEY_LEN: usize = KEY_PREFIX.len() + 64 + 1;
+
+/// 32 bytes from the operating system's generator.
+///
+/// # Errors
+/// The generator's own, where the system has none or it is not ready.
+pub fn seed() -> io::Result<Zeroizing<[u8; 32]>> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut()).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// The monotonic clock as the core counts it, and the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: OsInstant,
+}
+
+impl Clock {
+    /// A clock whose epoch is now.
+    pub fn start() -> Self {
+        Self { epoch: OsInstant::now() }
+    }
+
+    /// Nanoseconds since its start.
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(self.epoch.elapsed().as_nanos().try_into().unwrap_or(u64::MAX))
+    }
+
+    /// The operating system's instant for one of the core's. `None` lies
+    /// beyond what the system can express, which is as good as never.
+    pub fn when(&self, at: Instant) -> Option<OsInstant> {
+        self.epoch.checked_add(at.saturating_since(Instant::ZERO))
+    }
+
+    /// The wall clock; the Unix epoch if it is set before that.
+    pub fn wall(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(since.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+}
+
+/// A node's key pair. Its public half is the [`NodeId`]; the secret half is
+/// wiped when this is dropped and never printed.
+#[derive(Clone)]
+pub struct Identity {
+    key: SigningKey,
+}
+
+impl Identity {
+    /// The identity with this secret seed (RFC 8032, section 5.1.5).
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self { key: SigningKey::from_bytes(seed) }
+    }
+
+    /// Who it is: its public key.
+    pub fn id(&self) -> NodeId {
+        NodeId(self.key.verifying_key().to_bytes())
+    }
+
+    /// Reads the identity kept in `dir`, or makes one and keeps it there:
+    /// readable by its owner only, and on stable storage before this returns.
+    ///
+    /// The caller holds the directory's lock, so that no two processes make
+    /// one at the same time.
+    ///
+    /// # Errors
+    /// [`KeyError`]; an existing file is never changed.
+    pub fn load_or_create(dir: &Path) -> Result<Self, KeyError> {
+        let path = dir.join(KEY_FILE);
+        match File::open(&path) {
+            Ok(file) => Self::read(&path, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::create(dir, &path).map_err(|source| KeyError::Io { path, source })
+            }
+            Err(source) => Err(KeyError::Io { path, source }),
+        }
+    }
+
+    fn read(path: &Path, mut file: File) -> Result<Self, KeyError> {
+        let io = |source| KeyError::Io { path: path.to_owned(), source };
+        refuse_exposed(path, &file)?;
+        // One byte more than there must be, so that a longer file is noticed
+        // without being read whole. Allocated once: a buffer that grows would
+        // leave the secret behind in freed memory.
+        let mut text = Zeroizing::new([0; KEY_LEN + 1]);
+        let mut len = 0;
+        while len < text.len() {
+            match file.read(&mut text[len..]).map_err(io)? {
+                0 => break,
+                n => len += n,
+            }
+        }
+        let seed = parse(&text[..len]).ok_or_else(|| KeyError::Malformed(path.to_owned()))?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    fn create(dir: &Path, path: &Path) -> io::Result<Self> {
+        let identity = Self::from_seed(&*seed()?);
+        let temp = dir.join(KEY_TEMP);
+        match fs::remove_file(&temp) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = private_file(&temp)?;
+        file.write_all(&*identity.text())?;
+        file.sync_all()?;
+        fs::rename(&temp, path)?;
+        sync_dir(dir)?;
+        Ok(identity)
+    }
+
+    fn text(&self) -> Zeroizing<[u8; KEY_LEN]> {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = Zeroizing::new([b'\n'; KEY_LEN]);
+        text[..KEY_PREFIX.len()].copy_from_slice(KEY_PREFIX);
+        for (pair, byte) in text[KEY_PREFIX.len()..].chunks_exact_mut(2).zip(self.key.as_bytes()) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Identity").field(&self.id()).finish()
+    }
+}
+
+/// Why a node's identity could not be had. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Others may read the secret.
+    #[error("{} can be read by others (mode {mode:03o}): make it yours alone with `chmod 600`, or remove it to get a new identity", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The content is not a key.
+    #[error("{} does not hold a node key: restore it, or remove it to get a new identity", .0.display())]
+    Malformed(PathBuf),
+    /// The operating system said no.
+    #[error("cannot use {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+fn parse(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let hex = text.strip_prefix(KEY_PREFIX)?.strip_suffix(b"\n")?;
+    if hex.len() != 64 {
+        return None;
+    }
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let mut seed = Zeroizing::new([0; 32]);
+    for (byte, pair) in seed.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(seed)
+}
+
+#[cfg(unix)]
+fn refuse_exposed(path: &Path, file: &File) -> Result<(), KeyError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = file.metadata().map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_exposed(_: &Path, _: &File) -> Result<(), KeyError> {
+    Ok(())
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Identity::load_or_create(dir.path()).unwrap();
+        let second = Identity::load_or_create(dir.path()).unwrap();
+        assert_eq!(first.id(), second.id());
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(Identity::load_or_create(other.path()).unwrap().id(), first.id());
+    }
+
+    #[test]
+    fn the_node_id_is_the_public_key_of_rfc_8032() {
+        // RFC 8032, section 7.1, test 1.
+        let secret = *b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\
+            \x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\xac\x03\x1c\xae\x7f\x60";
+        let id = Identity::from_seed(&secret).id();
+        assert_eq!(id.to_string(), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_key_is_private_and_an_exposed_one_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        Identity::load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(KEY_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Identity::load_or_create(dir.path()).unwrap_err();
+        assert!(matches!(error, KeyError::Exposed { mode: 0o640, .. }), "{error}");
+        assert!(error.to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_malformed_key_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(KEY_FILE);
+        let good = *identity.text();
+        let mut capital = good;
+        capital[KEY_PREFIX.len()] = b'F';
+        let mut longer = good.to_vec();
+        longer.push(b'\n');
+        for bad in [&[][..], &good[..KEY_LEN - 1], &capital, &longer] {
+            fs::write(&path, bad).unwrap();
+            let error = Identity::load_or_create(dir.path()).unwrap_err();
+            assert!(matches!(error, KeyError::Malformed(_)), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), bad);
+        }
+    }
+
+    #[test]
+    fn a_half_written_key_of_an_earlier_start_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(KEY_TEMP), "half").unwrap();
+        Identity::load_or_create(dir.path()).unwrap();
+        assert!(!dir.path().join(KEY_TEMP).exists());
+    }
+
+    #[test]
+    fn the_secret_is_not_printed() {
+        let identity = Identity::from_seed(&[7; 32]);
+        let shown = format!("{identity:?}");
+        assert_eq!(shown, format!("Identity({:?})", identity.id()));
+    }
+
+    #[test]
+    fn the_clock_translates_its_own_instants() {
+        let clock = Clock::start();
+        let before = OsInstant::now();
+        let now = clock.now();
+        let after = OsInstant::now();
+        let when = clock.when(now).unwrap();
+        assert!(before <= when && when <= after);
+        assert!(clock.wall() > UnixMillis(1_700_000_000_000));
+    }
+}

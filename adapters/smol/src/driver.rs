@@ -1,0 +1,189 @@
+//! The driver: one future that turns the engine, moves bytes between it and
+//! the sockets, and sleeps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_io::{Async, Timer};
+use peerhold_host::peerhold_core::ConnId;
+use peerhold_host::{Engine, Notice, ReadySet};
+
+use crate::net::{self, Accepted, Socket};
+
+/// Rounds before other tasks of the executor have their turn.
+const ROUNDS: usize = 16;
+
+/// Does a node's work while it is polled, and is done when the node has ended
+/// (see [`Handle::shutdown`](crate::Handle::shutdown)).
+///
+/// It may be spawned on any executor or be blocked on. Dropping it ends the
+/// node abruptly: calls on handles end with
+/// [`ClientError::Closed`](crate::ClientError::Closed), threads are joined,
+/// the data directory is released.
+#[must_use = "a node does nothing unless its driver is polled"]
+pub struct Driver {
+    engine: Engine,
+    listeners: Vec<Async<TcpListener>>,
+    sockets: BTreeMap<ConnId, Socket>,
+    ready: ReadySet<Key>,
+    timer: Timer,
+    deadline: Option<Instant>,
+    /// No connection is accepted before.
+    paused: Option<Instant>,
+    accept_pause: Duration,
+    round_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Listener(usize),
+    Conn(ConnId),
+}
+
+impl Driver {
+    pub(crate) fn new(
+        engine: Engine,
+        listeners: Vec<Async<TcpListener>>,
+        round_bytes: usize,
+        accept_pause: Duration,
+    ) -> Self {
+        let mut ready = ReadySet::new();
+        (0..listeners.len()).for_each(|index| ready.insert(Key::Listener(index)));
+        Self {
+            engine,
+            listeners,
+            sockets: BTreeMap::new(),
+            ready,
+            timer: Timer::never(),
+            deadline: None,
+            paused: None,
+            accept_pause,
+            round_bytes,
+        }
+    }
+
+    /// Serves the sockets that are ready at its start.
+    fn serve_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            match self.ready.pop() {
+                Some(Key::Listener(index)) => self.accept(index),
+                Some(Key::Conn(conn)) => self.serve(conn),
+                None => return,
+            }
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        let key = Key::Listener(index);
+        let (Some(listener), Some(waker)) = (self.listeners.get(index), self.ready.waker(key).cloned()) else {
+            return;
+        };
+        if self.paused.is_some() {
+            return;
+        }
+        let (engine, sockets, ready) = (&mut self.engine, &mut self.sockets, &mut self.ready);
+        let accepted = net::accept(listener, &mut Context::from_waker(&waker), |stream| {
+            let Ok(socket) = Socket::accepted(stream) else { return };
+            // Dropped, it is closed.
+            let Some(conn) = engine.accept() else { return };
+            sockets.insert(conn, socket);
+            ready.insert(Key::Conn(conn));
+        });
+        match accepted {
+            Accepted::Waiting => {}
+            Accepted::More => self.ready.mark(key),
+            Accepted::Failed(error) => {
+                self.engine.notice(&Notice::Accept(error.to_string()));
+                self.paused = Some(Instant::now() + self.accept_pause);
+            }
+        }
+    }
+
+    fn serve(&mut self, conn: ConnId) {
+        let key = Key::Conn(conn);
+        let (Some(socket), Some(waker)) = (self.sockets.get_mut(&conn), self.ready.waker(key).cloned()) else {
+            return;
+        };
+        if socket.serve(&mut self.engine, conn, &mut Context::from_waker(&waker), self.round_bytes) {
+            self.ready.mark(key);
+        }
+    }
+
+    /// Does with sockets what the last turn asked for.
+    fn obey(&mut self) {
+        while let Some(dial) = self.engine.poll_dial() {
+            self.sockets.insert(dial.conn, Socket::dial(dial.addr));
+            self.ready.insert(Key::Conn(dial.conn));
+        }
+        while let Some(conn) = self.engine.poll_changed() {
+            self.serve(conn);
+        }
+        while let Some(conn) = self.engine.poll_close() {
+            self.ready.remove(Key::Conn(conn));
+            self.sockets.remove(&conn);
+        }
+    }
+
+    /// Sets the timer. `false`: its time has come already.
+    fn sleep(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
+        let deadline = [deadline, self.paused].into_iter().flatten().min();
+        if deadline != self.deadline {
+            self.deadline = deadline;
+            match deadline {
+                Some(at) => self.timer.set_at(at),
+                None => self.timer = Timer::never(),
+            }
+        }
+        if Pin::new(&mut self.timer).poll(cx).is_pending() {
+            return true;
+        }
+        self.deadline = None;
+        if self.paused.is_some_and(|until| until <= Instant::now()) {
+            self.paused = None;
+            (0..self.listeners.len()).for_each(|index| self.ready.mark(Key::Listener(index)));
+        }
+        false
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ROUNDS {
+            this.engine.register(cx.waker());
+            this.ready.register(cx.waker());
+            this.serve_ready();
+            let turn = this.engine.turn();
+            if turn.done {
+                this.sockets.clear();
+                this.listeners.clear();
+                return Poll::Ready(());
+            }
+            this.obey();
+            if turn.more || this.engine.restless() || !this.ready.is_empty() {
+                continue;
+            }
+            if this.sleep(turn.deadline, cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("engine", &self.engine)
+            .field("sockets", &self.sockets.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,50 @@
+//! Runs a Peerhold node with [`async_io`]: under smol, or under any executor
+//! that can poll a future, on one thread or on several.
+//!
+//! [`open`] gives a [`Handle`], by which files are put and got, and a
+//! [`Driver`], a future that does the node's work for as long as it is polled.
+//! Nothing is spawned: whoever embeds the node runs the driver where it suits
+//! them.
+//!
+//! The node's worker threads are its own and are joined when it ends.
+//! `async-io` beside that has one thread for the whole process, which it
+//! starts at its first use and keeps.
+
+mod driver;
+mod handle;
+mod net;
+
+use std::io;
+
+pub use driver::Driver;
+pub use handle::{GetReader, Handle, PutWriter};
+pub use peerhold_host::client::{Events, ForgetOp, Forgotten, RemoveOp};
+pub use peerhold_host::{ClientError, HostConfig, Notice, PutError, StartError, peerhold_core};
+
+use peerhold_core::PeerAddr;
+use peerhold_host::Engine;
+
+/// Listens, opens the data directory, and makes a node of it.
+///
+/// The node tells its peers the addresses that it listens on, unless the
+/// configuration names others, or they are "any address", which leads
+/// nowhere.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then, and no socket is left open.
+pub fn open(config: HostConfig) -> Result<(Handle, Driver), StartError> {
+    config.check()?;
+    let listeners = net::listen(&config.listen)?;
+    let addrs = net::local_addrs(&listeners)?;
+    let reachable = addrs.iter().filter(|addr| !addr.ip().is_unspecified());
+    let advertise = reachable.map(|addr| PeerAddr::from(addr.to_string())).collect();
+    let (round_bytes, accept_pause) = (config.round_bytes, config.accept_pause);
+    let (client, engine) = Engine::open(config, advertise)?;
+    let handle = Handle::new(client, addrs);
+    Ok((handle, Driver::new(engine, listeners, round_bytes, accept_pause)))
+}
+
+/// What [`AsyncRead`](futures_lite::AsyncRead) and its like report.
+fn io_error(error: ClientError) -> io::Error {
+    error.into()
+}

@@ -1,0 +1,248 @@
+//! How nodes start and end, and what they leave behind.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use super::cluster::{alone, bytes, cluster as start_cluster, name, read, start, start_in, stop_all, writer};
+use peerhold_smol::peerhold_core::Put;
+use peerhold_smol::{ClientError, StartError, open};
+use smol::io::AsyncWriteExt;
+use tempfile::TempDir;
+
+#[test]
+fn a_restarted_node_is_the_same_and_keeps_its_files() {
+    smol::block_on(async {
+        let member = start(|_| {});
+        let (node, data) = (member.handle.node(), bytes(2 << 20, 2));
+        member.handle.put(&writer(), &name("large"), &data[..]).await.unwrap();
+        member.handle.put(&writer(), &name("small"), &b"small"[..]).await.unwrap();
+        let dir = member.stop().await;
+        let member = start_in(dir, |_| {});
+        assert_eq!(member.handle.node(), node);
+        assert!(read(&member.handle, &name("large")).await == data);
+        assert_eq!(read(&member.handle, &name("small")).await, b"small");
+        member.stop().await;
+    });
+}
+
+#[test]
+fn a_node_that_comes_back_is_met_again() {
+    smol::block_on(async {
+        let mut members = start_cluster(3, |_, _| {}).await;
+        let third = members.pop().unwrap();
+        let bootstrap = members[0].handle.addrs()[0].to_string().into();
+        let dir = third.stop().await;
+        let (name, data) = (name("f"), bytes(1 << 20, 1));
+        members[0].handle.put(&writer(), &name, &data[..]).await.unwrap();
+        let third = start_in(dir, |config| {
+            config.node.replicas = 3;
+            config.node.durable = 2;
+            config.node.bootstrap = vec![bootstrap];
+        });
+        third.handle.wait_for(3, 2).await.unwrap();
+        assert!(read(&third.handle, &name).await == data);
+        third.stop().await;
+        stop_all(members).await;
+    });
+}
+
+#[test]
+fn a_port_or_directory_in_use_is_said_plainly() {
+    let dir = TempDir::new().unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let addr = taken.local_addr().unwrap();
+    let mut config = alone(&dir);
+    config.listen = vec![addr];
+    let error = open(config).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot listen on {addr}: the port is in use by another program"));
+    let _first = open(alone(&dir)).unwrap();
+    let error = open(alone(&dir)).unwrap_err();
+    assert!(matches!(error, StartError::Store { .. }), "{error}");
+    assert!(error.to_string().contains("already open"), "{error}");
+}
+
+#[test]
+fn other_machines_are_not_listened_to_unless_told() {
+    let dir = TempDir::new().unwrap();
+    let mut config = alone(&dir);
+    config.listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+    let error = open(config.clone()).unwrap_err();
+    assert!(matches!(error, StartError::NotLoopback(_)), "{error}");
+    config.insecure = true;
+    let (handle, _driver) = open(config).unwrap();
+    assert_ne!(handle.addrs()[0].port(), 0);
+}
+
+#[test]
+fn a_shutdown_lets_running_operations_finish_and_takes_no_new_ones() {
+    smol::block_on(async {
+        let member = start(|_| {});
+        let handle = member.handle.clone();
+        let data = bytes(2 << 20, 7);
+        let mut file = handle.put_writer(put("f")).unwrap();
+        file.write_all(&data).await.unwrap();
+        let end = handle.shutdown(Duration::from_secs(60));
+        assert_eq!(handle.put_writer(put("late")).unwrap_err(), ClientError::ShuttingDown);
+        file.finish().await.unwrap();
+        end.await;
+        assert_eq!(handle.status().await.unwrap_err(), ClientError::Closed);
+        member.driver.await;
+        let member = start_in(member.dir, |_| {});
+        assert!(read(&member.handle, &name("f")).await == data);
+        member.stop().await;
+    });
+}
+
+#[test]
+fn a_shutdown_cancels_what_runs_when_its_limit_is_over() {
+    smol::block_on(async {
+        let member = start(|_| {});
+        let mut file = member.handle.put_writer(put("f")).unwrap();
+        file.write_all(&bytes(1 << 20, 7)).await.unwrap();
+        member.handle.shutdown(Duration::from_millis(100)).await;
+        let error = file.finish().await.unwrap_err();
+        assert!(matches!(error, ClientError::Op(_)), "{error}");
+        member.driver.await;
+    });
+}
+
+#[test]
+fn dropping_the_last_handle_ends_the_driver() {
+    smol::block_on(async {
+        let member = start(|_| {});
+        let second = member.handle.clone();
+        drop(member.handle);
+        second.put(&writer(), &name("f"), &b"content"[..]).await.unwrap();
+        let open_put = second.put_writer(put("g")).unwrap();
+        drop(second);
+        drop(open_put);
+        member.driver.await;
+    });
+}
+
+#[test]
+fn a_dropped_driver_ends_pending_calls_and_frees_the_directory() {
+    smol::block_on(async {
+        let dir = TempDir::new().unwrap();
+        let (handle, driver) = open(alone(&dir)).unwrap();
+        let mut file = handle.put_writer(put("f")).unwrap();
+        let mut events = handle.events();
+        let status = smol::spawn({
+            let handle = handle.clone();
+            async move { handle.status().await }
+        });
+        // The driver has been polled, so that something is under way.
+        let mut driver = Box::pin(driver);
+        let _ = smol::future::poll_once(driver.as_mut()).await;
+        drop(driver);
+        assert_eq!(file.finish().await.unwrap_err(), ClientError::Closed);
+        assert_eq!(file.settled().await.unwrap_err(), ClientError::Closed);
+        while events.next().await.is_some() {}
+        // Whichever came first.
+        assert!(matches!(status.await, Ok(_) | Err(ClientError::Closed)));
+        assert_eq!(handle.put_writer(put("g")).unwrap_err(), ClientError::Closed);
+        handle.shutdown(Duration::ZERO).await;
+        drop(open(alone(&dir)).unwrap());
+    });
+}
+
+#[test]
+fn the_thread_that_turns_the_engine_cannot_wait_for_it() {
+    let dir = TempDir::new().unwrap();
+    let (handle, driver) = open(alone(&dir)).unwrap();
+    let mut driver = std::pin::pin!(driver);
+    smol::block_on(smol::future::poll_once(driver.as_mut()));
+    let blocking = handle.blocking();
+    assert_eq!(blocking.status().unwrap_err(), ClientError::WouldDeadlock);
+    assert_eq!(blocking.shutdown(Duration::ZERO).unwrap_err(), ClientError::WouldDeadlock);
+    let other = std::thread::spawn(move || blocking.status());
+    smol::block_on(smol::future::or(async { driver.await }, async {
+        handle.client().wait_until(|status| status.ready).await.unwrap();
+        handle.put(&writer(), &name("f"), &b"content"[..]).await.unwrap();
+    }));
+    other.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_dropped_in_time() {
+    use std::io::Read;
+    smol::block_on(async {
+        let member = start(|config| config.open_timeout = Duration::from_millis(100));
+        let mut silent = TcpStream::connect(member.handle.addrs()[0]).unwrap();
+        let read = smol::unblock(move || {
+            let mut greeting = Vec::new();
+            let end = silent.read_to_end(&mut greeting);
+            (greeting.len(), end.is_ok())
+        });
+        assert_eq!(read.await, (40, true));
+        member.stop().await;
+    });
+}
+
+#[test]
+fn a_stranger_is_dropped_at_once_and_told_of() {
+    use peerhold_smol::Notice;
+    use std::io::Write;
+    smol::block_on(async {
+        let member = start(|_| {});
+        let mut events = member.handle.events();
+        let mut stranger = TcpStream::connect(member.handle.addrs()[0]).unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        loop {
+            let notice = events.next().await.unwrap();
+            if matches!(notice, Notice::Channel { .. }) {
+                break;
+            }
+        }
+        member.stop().await;
+    });
+}
+
+#[test]
+fn nothing_is_left_after_the_end() {
+    // By itself in a process, as other tests' threads come and go.
+    if std::env::var_os("PEERHOLD_TEST_ALONE").is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "ends::nothing_is_left_after_the_end", "--test-threads", "1"])
+            .env("PEERHOLD_TEST_ALONE", "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let round = |abrupt: bool| {
+        let dir = TempDir::new().unwrap();
+        let (handle, driver) = open(alone(&dir)).unwrap();
+        let put = async {
+            handle.put(&writer(), &name("f"), &bytes(1 << 20, 1)[..]).await.unwrap();
+            if !abrupt {
+                handle.shutdown(Duration::from_secs(10)).await;
+            }
+        };
+        smol::block_on(end_with(put, driver, abrupt));
+        (count("/proc/self/task"), count("/proc/self/fd"))
+    };
+    let first = round(false);
+    for index in 0..20 {
+        assert_eq!(round(index % 2 == 0), first);
+    }
+}
+
+/// Drives `work`, and then the node to its end, or drops it.
+async fn end_with(work: impl Future<Output = ()>, driver: peerhold_smol::Driver, abrupt: bool) {
+    if abrupt {
+        smol::future::or(work, driver).await;
+    } else {
+        futures_lite::future::zip(work, driver).await;
+    }
+}
+
+/// Threads or descriptors of this process.
+fn count(dir: &str) -> usize {
+    std::fs::read_dir(dir).unwrap().count()
+}
+
+fn put(text: &str) -> Put {
+    Put { writer: writer(), name: name(text), modified: None }
+}

@@ -1,0 +1,5 @@
+//! Whole nodes over real sockets on loopback.
+
+mod cluster;
+mod ends;
+mod files;
