@@ -100,6 +100,7 @@ pub(crate) fn forget(
     account: &Account,
     node: &WriterNode,
 ) -> Result<(), Failure> {
+    let began = Instant::now();
     let (dropped, kept) = (AtomicU64::new(0), AtomicU64::new(0));
     each(args, files, |_, file| {
         stop.check()?;
@@ -118,7 +119,7 @@ pub(crate) fn forget(
         kept.fetch_add(left, Ordering::Relaxed);
         Ok(())
     })?;
-    account.forgot(dropped.into_inner(), kept.into_inner(), inline(files));
+    account.forgot(dropped.into_inner(), kept.into_inner(), inline(files), began.elapsed());
     Ok(())
 }
 
