@@ -21,7 +21,7 @@ use crate::wire::message::{self, Claimed, Found, PeersUpdate, Refused, kind};
 impl Ctx {
     /// Dials every address that is due and whose node has no session.
     pub(super) fn dial_due(&mut self) {
-        while self.connections() < self.config.limits.connections as usize {
+        while self.may_dial() {
             let Some(addr) = self.book.due(self.now, |node| self.wants(node)) else {
                 break;
             };
@@ -36,13 +36,20 @@ impl Ctx {
     /// Sets the deadline for the next dial.
     pub(super) fn arm_dial(&mut self) {
         match self.book.next(|node| self.wants(node)) {
-            Some(at) if self.connections() < self.config.limits.connections as usize => {
+            Some(at) if self.may_dial() => {
                 self.timers.set(Timer::Dial, at);
             }
             _ => {
                 self.timers.cancel(Timer::Dial);
             }
         }
+    }
+
+    /// Whether there is room for one more dial. Addresses are hearsay: dialling
+    /// them leaves room for those who come.
+    fn may_dial(&self) -> bool {
+        let limit = self.config.limits.connections as usize;
+        self.connections() < limit && self.dialling.len() < limit.div_ceil(4)
     }
 
     fn wants(&self, node: Option<NodeId>) -> bool {
@@ -148,7 +155,15 @@ impl Node {
         if peer == ctx.me() {
             ctx.book.myself(conn, peer);
             ctx.close(conn, Some(PeerFault::Myself));
+        } else if ctx
+            .book
+            .expected(conn)
+            .is_some_and(|expected| expected != peer)
+        {
+            ctx.close(conn, Some(PeerFault::WrongPeer));
         }
+        // The dial has come to its end, well or not.
+        ctx.arm_dial();
     }
 
     pub(super) fn on_closed(&mut self, conn: ConnId, reason: Option<CloseReason>) {

@@ -656,7 +656,10 @@ impl PutOp {
             Some(record) => record.copies.durable(),
             None => {
                 let blobs = self.blobs.values().map(|blob| blob.copies.durable());
-                blobs.chain(self.seen.is_none().then(|| self.lookup.answered())).min().unwrap_or(0)
+                blobs
+                    .chain(self.seen.is_none().then(|| self.lookup.answered()))
+                    .min()
+                    .unwrap_or(0)
             }
         };
         let failed = self.blobs.values().flat_map(|blob| blob.copies.failed());

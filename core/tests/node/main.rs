@@ -1,0 +1,7 @@
+//! A node against peers, disks and clocks that do what they must not.
+
+mod fake_peer;
+mod host;
+
+mod admission;
+mod sessions;
