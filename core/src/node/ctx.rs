@@ -97,7 +97,11 @@ pub(super) struct Ctx {
     pub(super) answers: VecDeque<(Waiter, NodeId, Answer)>,
     /// Peers that can be reached again since their operations were last told.
     pub(super) ups: Vec<NodeId>,
+    /// Connections of sessions that have ended and may still be served.
+    pub(super) parted: Vec<ConnId>,
     hot: BTreeMap<BlobId, Hot>,
+    /// Blobs that are no longer kept in memory, for those that they go to.
+    pub(super) cooled: Vec<BlobId>,
     /// Copies owed, each with the operation that will settle when it is paid.
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
     /// How many copies each operation owes.
@@ -150,7 +154,9 @@ impl Ctx {
             events: Events::new(),
             answers: VecDeque::new(),
             ups: Vec::new(),
+            parted: Vec::new(),
             hot: BTreeMap::new(),
+            cooled: Vec::new(),
             debts: BTreeMap::new(),
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
@@ -249,6 +255,7 @@ impl Ctx {
             hot.holders -= 1;
             if hot.holders == 0 {
                 self.hot.remove(id);
+                self.cooled.push(*id);
             }
         }
     }

@@ -435,6 +435,10 @@ impl Node {
             } else if let Some(peer) = self.ctx.ups.pop() {
                 self.retry_ops(Some(peer));
                 self.pay(peer);
+            } else if let Some(conn) = self.ctx.parted.pop() {
+                self.serves.forget(&mut self.ctx, conn);
+            } else if let Some(blob) = self.ctx.cooled.pop() {
+                self.cooled(blob);
             } else if core::mem::take(&mut self.ctx.get_room) {
                 for op in core::mem::take(&mut self.ctx.get_waiting) {
                     if let Some(Op::Get(get)) = self.ops.get_mut(&op) {

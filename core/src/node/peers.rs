@@ -84,7 +84,9 @@ impl Ctx {
         //# connection and acts neither on the frame at fault nor on any later one. What
         //# came before stands.
         session.stage = Stage::Closing;
+        session.cut_all();
         let (peer, pending) = (session.peer, session.take_pending());
+        self.parted.push(conn);
         self.events.push(Event::Close { conn });
         if was_admitted {
             self.part(conn, peer, fault);
@@ -424,6 +426,15 @@ impl Node {
         //# a sign of life.
         if ctx.now >= session.heard.saturating_add(idle) {
             return ctx.close(conn, Some(PeerFault::Silent));
+        }
+        // A peer that takes nothing holds memory here, however much it says.
+        match session.stuck {
+            _ if !session.has_output() => session.stuck = None,
+            None => session.stuck = Some(ctx.now),
+            Some(since) if ctx.now >= since.saturating_add(idle) => {
+                return ctx.close(conn, Some(PeerFault::Silent));
+            }
+            Some(_) => {}
         }
         if ctx.now >= session.heard.saturating_add(keep_alive) {
             session.ping();

@@ -3,8 +3,8 @@
 //! A session decodes, encodes and keeps count of requests; what they mean is
 //! the business of its callers. It never stops reading because it is busy
 //! writing: each request that a peer may have outstanding bounds one answer,
-//! updates are flags that are encoded when there is room, and bulk data goes
-//! out slice by slice.
+//! which counts until it goes out, updates are flags that are encoded when
+//! there is room, and bulk data goes out slice by slice.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -18,6 +18,9 @@ use crate::input::{PeerAddr, Role};
 use crate::time::Instant;
 use crate::wire::frame::{self, BODY_MAX, BODY_MAX_UNADMITTED, Decoder, Flags, FrameLimits};
 use crate::wire::message::{self, ClaimBlobs, kind};
+
+/// Bytes of queued control frames beyond which records are not added.
+const CONTROL_FULL: usize = 1 << 20;
 
 /// Where a session stands.
 #[derive(Debug)]
@@ -101,8 +104,12 @@ pub(super) struct Session {
     pub(super) timed: BTreeSet<u32>,
     batches: Vec<ClaimBatch>,
     backlog: VecDeque<Queued>,
-    /// Requests of the peer's that are being served.
+    /// Requests of the peer's whose answer has not gone out.
     pub(super) serving: BTreeSet<u32>,
+    /// Those of them whose answer is complete in `control`.
+    answered: Vec<u32>,
+    /// Since when nothing of what is queued has gone out, as far as is known.
+    pub(super) stuck: Option<Instant>,
     /// Streams that have ended since they were last asked for.
     pub(super) sent: Vec<u32>,
 }
@@ -140,6 +147,8 @@ impl Session {
             batches: Vec::new(),
             backlog: VecDeque::new(),
             serving: BTreeSet::new(),
+            answered: Vec::new(),
+            stuck: None,
             sent: Vec::new(),
         };
         session.control(kind::HELLO, Flags::NONE, 0, &admission.hello().clone());
@@ -171,12 +180,28 @@ impl Session {
         );
     }
 
-    /// Answers a request of the peer's; without MORE it is served.
+    /// Answers a request of the peer's; without MORE it is served once that
+    /// goes out. A peer that asks and does not read runs into its limit.
     pub(super) fn answer(&mut self, kind: u8, flags: Flags, request: u32, body: &[u8]) {
         self.control(kind, flags | Flags::RESPONSE, request, body);
         if !flags.contains(Flags::MORE) {
-            self.serving.remove(&request);
+            self.answered.push(request);
         }
+    }
+
+    /// Whether so much is queued that answers of some size must not be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.control.len() > CONTROL_FULL
+    }
+
+    /// Whether something is queued that the driver has not taken.
+    pub(super) fn has_output(&self) -> bool {
+        !(self.control.is_empty() && self.streams.is_empty() && self.out.is_empty())
+    }
+
+    /// Cuts every blob short that is on its way out.
+    pub(super) fn cut_all(&mut self) {
+        self.streams.clear();
     }
 
     /// Answers a fetch with a blob; [`Session::sent`] names it when it has
@@ -341,6 +366,7 @@ impl Session {
             self.next_data();
         }
         let front = self.out.front_mut()?;
+        self.stuck = None;
         if front.len() > max {
             return Some(front.split_to(max));
         }
@@ -380,6 +406,9 @@ impl Session {
         });
         if !self.control.is_empty() {
             self.out.push_back(self.control.split().freeze());
+        }
+        for request in self.answered.drain(..) {
+            self.serving.remove(&request);
         }
         self.out.extend(slice);
     }

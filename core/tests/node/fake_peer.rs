@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     decoder: Decoder,
     /// The number of its next request.
     next: u32,
+    /// What was read and not looked at yet.
+    inbox: Vec<Frame>,
 }
 
 impl Peer {
@@ -44,6 +46,7 @@ impl Peer {
             admission: Admission::new(id, role.other(), ME, [id.0[0]; 32], 64),
             decoder: Decoder::new(FrameLimits { body_max: BODY_MAX }),
             next: 0,
+            inbox: Vec::new(),
         }
     }
 
@@ -127,21 +130,23 @@ impl Peer {
     /// Reads all that the node has for it.
     pub(crate) fn received(&mut self, host: &mut Host) -> Vec<Frame> {
         host.run();
-        let mut frames = Vec::new();
         while let Some(mut bytes) = host.node.poll_transmit(self.conn, usize::MAX) {
             while let Some(frame) = self.decoder.decode(&mut bytes).unwrap() {
-                frames.push(frame);
+                self.inbox.push(frame);
             }
             host.run();
         }
-        frames
+        std::mem::take(&mut self.inbox)
     }
 
-    /// Reads the requests that the node makes of it, and drops the rest.
+    /// Reads the requests of a kind that the node makes of it; the rest stays
+    /// to be looked at later.
     pub(crate) fn asked(&mut self, host: &mut Host, kind: u8) -> Vec<Frame> {
-        let mut frames = self.received(host);
-        frames.retain(|frame| frame.kind == kind && !frame.flags.contains(Flags::RESPONSE));
-        frames
+        let frames = self.received(host);
+        let asked = |frame: &Frame| frame.kind == kind && !frame.flags.contains(Flags::RESPONSE);
+        let (asked, rest) = frames.into_iter().partition(asked);
+        self.inbox = rest;
+        asked
     }
 
     /// The connection breaks.

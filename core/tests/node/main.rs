@@ -4,4 +4,5 @@ mod fake_peer;
 mod host;
 
 mod admission;
+mod serving;
 mod sessions;
