@@ -397,7 +397,10 @@ impl Node {
                 self.keep_checked(conn, request, repair, result);
             }
             (JobTask::Acquire(id), Made::Blob(checked)) => self.acquire_checked(id, checked),
-            (JobTask::Keep { .. } | JobTask::Acquire(_), _) => {}
+            (JobTask::Debt(debt, from), Made::Checked(result)) => {
+                self.debt_checked(debt, from, result);
+            }
+            (JobTask::Keep { .. } | JobTask::Acquire(_) | JobTask::Debt(..), _) => {}
         }
     }
 
@@ -462,7 +465,7 @@ impl Node {
                 None => {}
             },
             Waiter::Acquire(id) => self.acquire_answer(id, from, answer),
-            Waiter::Debt(debt) => self.debt_answer(debt, answer),
+            Waiter::Debt(debt) => self.debt_answer(debt, from, answer),
             Waiter::Nobody => {}
         }
     }

@@ -113,6 +113,8 @@ pub(super) enum JobTask {
     },
     /// A blob is checked before it is kept.
     Acquire(BlobId),
+    /// A peer's record is checked before it is handed on to who lacks it.
+    Debt(Debt, NodeId),
 }
 
 impl Ctx {

@@ -4,5 +4,7 @@ mod fake_peer;
 mod host;
 
 mod admission;
+mod debts;
+mod lies;
 mod serving;
 mod sessions;
