@@ -415,6 +415,7 @@ impl Node {
                 .close(conn, Some(crate::PeerFault::AdmissionTimeout)),
             Timer::Alive(conn) => self.on_alive(conn),
             Timer::Request(conn, request) => self.on_request_timeout(conn, request),
+            Timer::Queue(conn) => self.on_queue_timeout(conn),
             Timer::Dial => self.ctx.dial_due(),
             Timer::Debts => self.pay_all(),
             Timer::Answer(op) | Timer::Retry(op) | Timer::Progress(op) => {

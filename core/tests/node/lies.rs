@@ -3,18 +3,26 @@
 
 use bytes::Bytes;
 use peerhold_core::disk::StoredRecord;
-use peerhold_core::seal::{Content, Draft, Meta, SealedRecord, seal_record};
+use peerhold_core::seal::{
+    ChunkBuffer, Content, Draft, Entry, Meta, Root, SealedBlob, SealedRecord, seal_chunk,
+    seal_record,
+};
 use peerhold_core::wire::frame::Frame;
 use peerhold_core::wire::message::{self, Found, Lookup, RecordParts, kind};
 use peerhold_core::{Event, Name, NodeId, OpError, Outcome, PutId, UnixMillis, Version};
 
 use crate::fake_peer::{Peer, id};
-use crate::host::{Host, ME, WALL, config, writer};
+use crate::host::{Host, ME, WALL, config, noise, writer};
 
 const DATA: &[u8] = b"what was stored";
 
 /// A record of `name` that holds `data`.
 pub(crate) fn record(name: &str, data: &'static [u8], millis: u64) -> StoredRecord {
+    let content = Content::Inline(Bytes::from_static(data));
+    record_of(name, &content, data.len(), millis)
+}
+
+pub(crate) fn record_of(name: &str, content: &Content, size: usize, millis: u64) -> StoredRecord {
     let draft = Draft {
         epoch: 0,
         version: Version::next(UnixMillis(millis), Version::ZERO, [1; 8]).unwrap(),
@@ -24,13 +32,30 @@ pub(crate) fn record(name: &str, data: &'static [u8], millis: u64) -> StoredReco
     };
     let meta = Meta {
         name: Name::new(name).unwrap(),
-        size: data.len() as u64,
+        size: size as u64,
         modified: None,
         chunk_size: 1 << 16,
     };
-    let content = Content::Inline(Bytes::from_static(data));
-    let sealed: SealedRecord = seal_record(&writer(), draft, &meta, &content).unwrap();
+    let sealed: SealedRecord = seal_record(&writer(), draft, &meta, content).unwrap();
     sealed.to_stored()
+}
+
+/// A record of a file of one chunk, and the chunk.
+pub(crate) fn chunked(name: &str, data: &[u8]) -> (StoredRecord, SealedBlob) {
+    let mut chunk = ChunkBuffer::with_capacity(data.len());
+    chunk.extend(data);
+    let sealed = seal_chunk(writer().reader(), chunk, 1).unwrap();
+    let Entry { id, key, len } = sealed.entry();
+    let root = Root {
+        id,
+        key,
+        depth: 0,
+        len,
+    };
+    (
+        record_of(name, &Content::Root(root), data.len(), WALL),
+        sealed,
+    )
 }
 
 /// A client of a cluster of three others, all of them peers here.
@@ -156,4 +181,42 @@ fn what_nobody_has_undamaged_is_an_error_and_no_file() {
         matches!(ended, Some(Err(OpError::Unconfirmed { answered: 0, .. }))),
         "{ended:?}"
     );
+}
+
+#[test]
+fn a_chunk_is_read_from_the_next_replica_when_one_lies_refuses_or_is_silent() {
+    let data = noise(60_000);
+    let (record, chunk) = chunked("file", &data);
+    for way in 0..3 {
+        let (mut host, mut peers) = client();
+        let op = host.get("file");
+        let (mut asked, mut liars) = (0, 0);
+        for _ in 0..10 {
+            answer(&mut host, &mut peers, |_, _| Some(record.clone()));
+            for peer in &mut peers {
+                for frame in peer.asked(&mut host, kind::FETCH) {
+                    asked += 1;
+                    match (asked, way) {
+                        (3, _) => peer.data(&mut host, &frame, &chunk.bytes),
+                        (_, 0) => peer.data(&mut host, &frame, &chunk.bytes[1..]),
+                        (_, 1) => peer.refuse(&mut host, &frame, message::Refusal::Missing),
+                        _ => {}
+                    }
+                }
+            }
+            if way == 2 {
+                host.pass(std::time::Duration::from_secs(8));
+                for peer in &peers {
+                    peer.send(&mut host, kind::PONG, Default::default(), 0, &[]);
+                }
+            }
+        }
+        for event in &host.events {
+            liars += usize::from(matches!(event, Event::Lied { .. }));
+        }
+        assert_eq!((asked, liars), (3, if way == 0 { 2 } else { 0 }));
+        assert_eq!(host.read(op), data);
+        assert!(matches!(host.result(op), Some(Ok(Outcome::Read(_)))));
+        assert_eq!(host.memory(), 0);
+    }
 }

@@ -4,6 +4,7 @@ mod fake_peer;
 mod host;
 
 mod admission;
+mod asking;
 mod debts;
 mod lies;
 mod serving;
