@@ -126,8 +126,8 @@ pub enum PeerFault {
     /// It exceeded the requests that it was told it may have outstanding.
     #[error("it has more requests outstanding than it was told it may")]
     TooManyRequests,
-    /// It was silent for too long.
-    #[error("it was silent for too long")]
+    /// It was silent for too long, or took nothing of what was sent to it.
+    #[error("it was silent, or took nothing, for too long")]
     Silent,
 }
 

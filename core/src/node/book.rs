@@ -1,7 +1,7 @@
 //! The peer book: which addresses are known, whose they are, and when each is
 //! dialled next.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -17,8 +17,16 @@ use crate::wire::message::{self, ADDRESSES_MAX, PEERS_MAX, PeerEntry, PeersUpdat
 #[derive(Debug)]
 pub(super) struct Book {
     known: BTreeMap<PeerAddr, Known>,
-    dials: BTreeMap<ConnId, PeerAddr>,
+    dials: BTreeMap<ConnId, Dialled>,
     max: usize,
+}
+
+/// A connection that this node dialled.
+#[derive(Debug)]
+struct Dialled {
+    addr: PeerAddr,
+    /// Who must be there.
+    expect: Option<NodeId>,
 }
 
 /// One address.
@@ -55,7 +63,11 @@ impl Book {
     /// Takes in an address that a peer told. True if it is news.
     pub(super) fn learn(&mut self, node: NodeId, addr: PeerAddr, now: Instant) -> bool {
         if let Some(known) = self.known.get_mut(&addr) {
-            known.node.get_or_insert(node);
+            // Who is at a configured address is found out by dialling it: a
+            // peer that says so could keep this node from ever doing that.
+            if !known.bootstrap {
+                known.node.get_or_insert(node);
+            }
             return false;
         }
         if self.known.len() >= self.max && !self.drop_worst() {
@@ -90,6 +102,10 @@ impl Book {
         now: Instant,
         wanted: impl Fn(Option<NodeId>) -> bool,
     ) -> Option<PeerAddr> {
+        let dialled: BTreeSet<NodeId> = self.dialled().collect();
+        // One address of a node at a time: its sessions would end each other.
+        let wanted =
+            |node: Option<NodeId>| wanted(node) && node.is_none_or(|node| !dialled.contains(&node));
         let due = |known: &Known| !known.dialling && known.next <= now && wanted(known.node);
         self.known
             .iter()
@@ -97,8 +113,17 @@ impl Book {
             .map(|(addr, _)| addr.clone())
     }
 
+    /// Nodes of which an address is being dialled.
+    fn dialled(&self) -> impl Iterator<Item = NodeId> {
+        let dialling = self.known.values().filter(|known| known.dialling);
+        dialling.filter_map(|known| known.node)
+    }
+
     /// When the next address is due.
     pub(super) fn next(&self, wanted: impl Fn(Option<NodeId>) -> bool) -> Option<Instant> {
+        let dialled: BTreeSet<NodeId> = self.dialled().collect();
+        let wanted =
+            |node: Option<NodeId>| wanted(node) && node.is_none_or(|node| !dialled.contains(&node));
         self.known
             .values()
             .filter(|known| !known.dialling && wanted(known.node))
@@ -109,16 +134,25 @@ impl Book {
     /// Notes that `addr` is being dialled as `conn`, and says who must be
     /// there.
     pub(super) fn dial(&mut self, addr: &PeerAddr, conn: ConnId) -> Option<NodeId> {
-        self.dials.insert(conn, addr.clone());
-        let known = self.known.get_mut(addr)?;
-        known.dialling = true;
-        // Behind a configured address there may be another node tomorrow.
-        if known.bootstrap { None } else { known.node }
+        let known = self.known.get_mut(addr);
+        let expect = known.and_then(|known| {
+            known.dialling = true;
+            // Behind a configured address there may be another node tomorrow.
+            known.node.filter(|_| !known.bootstrap)
+        });
+        let addr = addr.clone();
+        self.dials.insert(conn, Dialled { addr, expect });
+        expect
+    }
+
+    /// Who must be at the other end of `conn`, if that is known.
+    pub(super) fn expected(&self, conn: ConnId) -> Option<NodeId> {
+        self.dials.get(&conn)?.expect
     }
 
     /// The address of a connection that this node dialled.
     pub(super) fn addr(&self, conn: ConnId) -> Option<&PeerAddr> {
-        self.dials.get(&conn)
+        self.dials.get(&conn).map(|dialled| &dialled.addr)
     }
 
     /// Notes who was admitted at the address behind `conn`.
@@ -126,7 +160,7 @@ impl Book {
         if let Some(known) = self
             .dials
             .get(&conn)
-            .and_then(|addr| self.known.get_mut(addr))
+            .and_then(|dialled| self.known.get_mut(&dialled.addr))
         {
             known.node = Some(node);
             known.failures = 0;
@@ -138,7 +172,7 @@ impl Book {
         if let Some(known) = self
             .dials
             .get(&conn)
-            .and_then(|addr| self.known.get_mut(addr))
+            .and_then(|dialled| self.known.get_mut(&dialled.addr))
         {
             known.node = Some(me);
         }
@@ -158,7 +192,7 @@ impl Book {
         let Some(known) = self
             .dials
             .remove(&conn)
-            .and_then(|addr| self.known.get_mut(&addr))
+            .and_then(|dialled| self.known.get_mut(&dialled.addr))
         else {
             return;
         };

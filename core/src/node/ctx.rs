@@ -13,7 +13,7 @@ use super::book::Book;
 use super::events::Events;
 use super::queues::{Budget, DiskQueue, JobQueue};
 use super::reach::{Answer, DiskTask, JobTask, Waiter};
-use super::session::{Pending, Session};
+use super::session::Session;
 use crate::config::Config;
 use crate::disk::{Debt, DiskKind, RecordKey};
 use crate::id::{BlobId, ConnId, Mint, NodeId, OpId};
@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Admission(ConnId),
     Alive(ConnId),
     Request(ConnId, u32),
+    /// Requests that have not gone out.
+    Queue(ConnId),
     /// The rest of an operation's answers.
     Answer(OpId),
     /// Another try at what failed.
@@ -48,7 +50,7 @@ impl Timer {
         match self {
             Self::Admission(_) => Wake::Admission,
             Self::Alive(_) => Wake::KeepAlive,
-            Self::Request(..) => Wake::Request,
+            Self::Request(..) | Self::Queue(_) => Wake::Request,
             Self::Answer(_) => Wake::Answer,
             Self::Retry(_) | Self::Progress(_) | Self::Debts => Wake::Operation,
             Self::Dial => Wake::Dial,
@@ -97,7 +99,11 @@ pub(super) struct Ctx {
     pub(super) answers: VecDeque<(Waiter, NodeId, Answer)>,
     /// Peers that can be reached again since their operations were last told.
     pub(super) ups: Vec<NodeId>,
+    /// Connections of sessions that have ended and may still be served.
+    pub(super) parted: Vec<ConnId>,
     hot: BTreeMap<BlobId, Hot>,
+    /// Blobs that are no longer kept in memory, for those that they go to.
+    pub(super) cooled: Vec<BlobId>,
     /// Copies owed, each with the operation that will settle when it is paid.
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
     /// How many copies each operation owes.
@@ -150,7 +156,9 @@ impl Ctx {
             events: Events::new(),
             answers: VecDeque::new(),
             ups: Vec::new(),
+            parted: Vec::new(),
             hot: BTreeMap::new(),
+            cooled: Vec::new(),
             debts: BTreeMap::new(),
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
@@ -249,6 +257,7 @@ impl Ctx {
             hot.holders -= 1;
             if hot.holders == 0 {
                 self.hot.remove(id);
+                self.cooled.push(*id);
             }
         }
     }
@@ -299,21 +308,12 @@ impl Ctx {
 
     /// Peers need not send what `op` has asked them for.
     pub(super) fn call_off(&mut self, op: OpId) {
-        let mut called_off = Vec::new();
         for session in self.sessions.values_mut() {
-            for (request, pending) in &mut session.pending {
-                let fetch = matches!(pending, Pending::Fetch { waiter: Waiter::Op(of, _), .. } if *of == op);
-                if fetch {
-                    *pending = Pending::Abandoned;
-                    called_off.push((session.conn, *request));
-                }
-            }
-        }
-        for (conn, request) in called_off {
-            self.timers.cancel(Timer::Request(conn, request));
-            if let Some(session) = self.sessions.get_mut(&conn) {
+            // Their deadlines stand: a peer that does not even answer that it
+            // has stopped is counted as stuck.
+            for request in session.call_off(op) {
                 session.control(kind::CANCEL, Flags::NONE, request, &[]);
-                self.dirty.insert(conn);
+                self.dirty.insert(session.conn);
             }
         }
     }

@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 use super::Node;
 use super::acquire::Asker;
 use super::ctx::{Ctx, Timer};
-use super::reach::{Answer, DiskTask, Step, Waiter};
+use super::reach::{Answer, DiskTask, JobTask, Step, Waiter};
 use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Owed, Part, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, OpId, PutId};
+use crate::job::Work;
 use crate::output::Event;
+use crate::seal::RecordError;
 
 /// Debts to one member that are paid at the same time.
 const AT_ONCE: usize = 32;
@@ -149,10 +151,11 @@ impl Node {
             return;
         };
         let me = self.ctx.me();
-        let replicas = self.ctx.record_replicas(&key);
-        let other =
-            |node: &&NodeId| **node != me && **node != debt.target && self.ctx.is_reachable(node);
-        match replicas.iter().find(other) {
+        let mut replicas = self.ctx.record_replicas(&key);
+        replicas.retain(|node| *node != me && *node != debt.target && self.ctx.is_reachable(node));
+        // Another one each time: whoever has it not, or lies, is not alone.
+        let at = u32::from_be_bytes(self.ctx.random()) as usize;
+        match replicas.get(at % replicas.len().max(1)) {
             Some(node) => self.ctx.lookup(*node, key, Part::All, Waiter::Debt(debt)),
             None => {
                 self.payments.0.remove(&debt);
@@ -171,9 +174,28 @@ impl Node {
         }
     }
 
-    pub(super) fn debt_answer(&mut self, debt: Debt, answer: Answer) {
+    /// A replica's record was checked.
+    pub(super) fn debt_checked(
+        &mut self,
+        debt: Debt,
+        from: NodeId,
+        result: Result<StoredRecord, RecordError>,
+    ) {
+        match result {
+            Ok(record) => self.hand_on(debt, &record),
+            Err(_) => {
+                self.ctx.lied(from);
+                self.payments.0.remove(&debt);
+            }
+        }
+    }
+
+    pub(super) fn debt_answer(&mut self, debt: Debt, from: NodeId, answer: Answer) {
         match answer {
-            Answer::Record(Some(record)) => self.hand_on(debt, &record),
+            Answer::Record(Some(record)) if is_of(&debt, &record) => {
+                let task = JobTask::Debt(debt, from);
+                self.ctx.job(Work::CheckRecord(record), task);
+            }
             Answer::Held => {
                 self.payments.0.remove(&debt);
                 if let Some(op) = self.ctx.debts.remove(&debt) {
@@ -189,6 +211,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether this is a record of the name of which one is owed.
+fn is_of(debt: &Debt, record: &StoredRecord) -> bool {
+    matches!(debt.owed, Owed::Record { key, .. } if key == record.key)
 }
 
 /// Before every debt to one member.

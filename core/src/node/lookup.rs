@@ -152,7 +152,7 @@ impl Lookup {
     /// Whether a read quorum holds the same newest record. That nobody holds
     /// any is only believed of all.
     fn agreed(&self) -> bool {
-        let Some(newest) = self.newest().map(rank) else {
+        let Some(newest) = self.newest().map(|(_, newest)| rank(newest)) else {
             return false;
         };
         self.holders(newest).count() >= self.needed
@@ -167,11 +167,12 @@ impl Lookup {
             })
     }
 
-    /// The newest record that anyone holds; whole, if it came whole.
-    pub(super) fn newest(&self) -> Option<&StoredRecord> {
+    /// The newest record that anyone holds, and who told it; whole, if it came
+    /// whole.
+    pub(super) fn newest(&self) -> Option<(NodeId, &StoredRecord)> {
         self.told()
-            .filter_map(|(_, record)| record)
-            .max_by_key(|record| (rank(record), is_whole(record)))
+            .filter_map(|(node, record)| Some((node, record?)))
+            .max_by_key(|(_, record)| (rank(record), is_whole(record)))
     }
 
     /// Who holds the record of this rank.
@@ -191,14 +192,12 @@ impl Lookup {
             .collect()
     }
 
-    /// The record of this rank is not what its signature says: those who told
-    /// it count no more.
-    pub(super) fn reject(&mut self, ctx: &mut Ctx, of: Rank) {
-        let liars: Vec<NodeId> = self.holders(of).collect();
-        for node in liars {
-            self.replicas.insert(node, Asked::Lied);
-            ctx.lied(node);
-        }
+    /// What `node` told is not what its signature says: it counts no more. The
+    /// same record told by others may still be right: neither signature nor
+    /// parts go into its rank.
+    pub(super) fn reject(&mut self, ctx: &mut Ctx, node: NodeId) {
+        self.replicas.insert(node, Asked::Lied);
+        ctx.lied(node);
     }
 }
 

@@ -397,7 +397,10 @@ impl Node {
                 self.keep_checked(conn, request, repair, result);
             }
             (JobTask::Acquire(id), Made::Blob(checked)) => self.acquire_checked(id, checked),
-            (JobTask::Keep { .. } | JobTask::Acquire(_), _) => {}
+            (JobTask::Debt(debt, from), Made::Checked(result)) => {
+                self.debt_checked(debt, from, result);
+            }
+            (JobTask::Keep { .. } | JobTask::Acquire(_) | JobTask::Debt(..), _) => {}
         }
     }
 
@@ -412,6 +415,7 @@ impl Node {
                 .close(conn, Some(crate::PeerFault::AdmissionTimeout)),
             Timer::Alive(conn) => self.on_alive(conn),
             Timer::Request(conn, request) => self.on_request_timeout(conn, request),
+            Timer::Queue(conn) => self.on_queue_timeout(conn),
             Timer::Dial => self.ctx.dial_due(),
             Timer::Debts => self.pay_all(),
             Timer::Answer(op) | Timer::Retry(op) | Timer::Progress(op) => {
@@ -435,6 +439,10 @@ impl Node {
             } else if let Some(peer) = self.ctx.ups.pop() {
                 self.retry_ops(Some(peer));
                 self.pay(peer);
+            } else if let Some(conn) = self.ctx.parted.pop() {
+                self.serves.forget(&mut self.ctx, conn);
+            } else if let Some(blob) = self.ctx.cooled.pop() {
+                self.cooled(blob);
             } else if core::mem::take(&mut self.ctx.get_room) {
                 for op in core::mem::take(&mut self.ctx.get_waiting) {
                     if let Some(Op::Get(get)) = self.ops.get_mut(&op) {
@@ -458,7 +466,7 @@ impl Node {
                 None => {}
             },
             Waiter::Acquire(id) => self.acquire_answer(id, from, answer),
-            Waiter::Debt(debt) => self.debt_answer(debt, answer),
+            Waiter::Debt(debt) => self.debt_answer(debt, from, answer),
             Waiter::Nobody => {}
         }
     }

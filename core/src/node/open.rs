@@ -41,7 +41,8 @@ enum State {
         of: Rank,
         tried: BTreeSet<NodeId>,
     },
-    Checking(Box<StoredRecord>),
+    /// What this replica told.
+    Checking(NodeId, Box<StoredRecord>),
     Done,
 }
 
@@ -99,8 +100,10 @@ impl Opening {
                 self.look(ctx)
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {
-                Answer::Record(Some(record)) if rank(&record) >= *of && is_whole(&record) => {
-                    self.check(ctx, record);
+                Answer::Record(Some(record))
+                    if record.key == self.key && rank(&record) >= *of && is_whole(&record) =>
+                {
+                    self.check(ctx, from, record);
                     Ok(())
                 }
                 _ => self.fetch_next(ctx),
@@ -121,12 +124,12 @@ impl Opening {
         if answered < needed && (self.confirmed || newest.is_none()) {
             return Err(OpError::Unconfirmed { answered, needed });
         }
-        let Some(newest) = newest else {
+        let Some((from, newest)) = newest else {
             return Err(OpError::NotFound);
         };
         if is_whole(newest) {
             let record = Box::new(newest.clone());
-            self.check(ctx, record);
+            self.check(ctx, from, record);
             Ok(())
         } else {
             self.state = State::Fetching {
@@ -154,9 +157,9 @@ impl Opening {
         Ok(())
     }
 
-    fn check(&mut self, ctx: &mut Ctx, record: Box<StoredRecord>) {
+    fn check(&mut self, ctx: &mut Ctx, from: NodeId, record: Box<StoredRecord>) {
         let reader = self.reader.clone();
-        self.state = State::Checking(record.clone());
+        self.state = State::Checking(from, record.clone());
         ctx.timers.cancel(Timer::Answer(self.op));
         ctx.job(
             Work::OpenRecord { reader, record },
@@ -166,7 +169,7 @@ impl Opening {
 
     /// The record was checked and opened, or not.
     pub(super) fn made(&mut self, ctx: &mut Ctx, made: Made) -> Result<Option<Open>, OpError> {
-        let (Made::Opened(result), State::Checking(record)) = (made, &self.state) else {
+        let (Made::Opened(result), State::Checking(from, _)) = (made, &self.state) else {
             return Ok(None);
         };
         match result {
@@ -185,9 +188,10 @@ impl Opening {
             Err(error) if is_forged(&error) => {
                 //# READ-4: A record whose head, signature or parts do not bear
                 //# each other out MUST count as no answer.
-                let of = rank(record);
-                self.lookup.reject(ctx, of);
+                let from = *from;
+                self.lookup.reject(ctx, from);
                 self.state = State::Looking;
+                ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
                 self.look(ctx)?;
                 Ok(None)
             }
@@ -197,7 +201,7 @@ impl Opening {
 
     /// Hands the record on to replicas that answered with an older one.
     fn repair(&mut self, ctx: &mut Ctx) {
-        if let State::Checking(record) = core::mem::replace(&mut self.state, State::Done) {
+        if let State::Checking(_, record) = core::mem::replace(&mut self.state, State::Done) {
             //# READ-5: A reader SHOULD hand on the record that it has opened to
             //# replicas that answered with an older one or none.
             for node in self.lookup.stale(rank(&record)) {

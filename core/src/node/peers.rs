@@ -15,13 +15,13 @@ use crate::id::{ConnId, NodeId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::output::Event;
 use crate::seal::BLOB_MAX;
-use crate::wire::frame::{Flags, Frame};
+use crate::wire::frame::{BODY_MAX, Flags, Frame};
 use crate::wire::message::{self, Claimed, Found, PeersUpdate, Refused, kind};
 
 impl Ctx {
     /// Dials every address that is due and whose node has no session.
     pub(super) fn dial_due(&mut self) {
-        while self.connections() < self.config.limits.connections as usize {
+        while self.may_dial() {
             let Some(addr) = self.book.due(self.now, |node| self.wants(node)) else {
                 break;
             };
@@ -36,13 +36,20 @@ impl Ctx {
     /// Sets the deadline for the next dial.
     pub(super) fn arm_dial(&mut self) {
         match self.book.next(|node| self.wants(node)) {
-            Some(at) if self.connections() < self.config.limits.connections as usize => {
+            Some(at) if self.may_dial() => {
                 self.timers.set(Timer::Dial, at);
             }
             _ => {
                 self.timers.cancel(Timer::Dial);
             }
         }
+    }
+
+    /// Whether there is room for one more dial. Addresses are hearsay: dialling
+    /// them leaves room for those who come.
+    fn may_dial(&self) -> bool {
+        let limit = self.config.limits.connections as usize;
+        self.connections() < limit && self.dialling.len() < limit.div_ceil(4)
     }
 
     fn wants(&self, node: Option<NodeId>) -> bool {
@@ -77,7 +84,9 @@ impl Ctx {
         //# connection and acts neither on the frame at fault nor on any later one. What
         //# came before stands.
         session.stage = Stage::Closing;
+        session.cut_all();
         let (peer, pending) = (session.peer, session.take_pending());
+        self.parted.push(conn);
         self.events.push(Event::Close { conn });
         if was_admitted {
             self.part(conn, peer, fault);
@@ -96,6 +105,7 @@ impl Ctx {
         }
         self.timers.cancel(Timer::Admission(conn));
         self.timers.cancel(Timer::Alive(conn));
+        self.timers.cancel(Timer::Queue(conn));
     }
 
     /// An admitted session no longer serves its peer.
@@ -148,7 +158,15 @@ impl Node {
         if peer == ctx.me() {
             ctx.book.myself(conn, peer);
             ctx.close(conn, Some(PeerFault::Myself));
+        } else if ctx
+            .book
+            .expected(conn)
+            .is_some_and(|expected| expected != peer)
+        {
+            ctx.close(conn, Some(PeerFault::WrongPeer));
         }
+        // The dial has come to its end, well or not.
+        ctx.arm_dial();
     }
 
     pub(super) fn on_closed(&mut self, conn: ConnId, reason: Option<CloseReason>) {
@@ -190,6 +208,7 @@ impl Node {
         }
         ctx.timers.cancel(Timer::Admission(conn));
         ctx.timers.cancel(Timer::Alive(conn));
+        ctx.timers.cancel(Timer::Queue(conn));
         ctx.dirty.remove(&conn);
         ctx.book
             .ended(conn, failed, ctx.now, random, &ctx.config.timing);
@@ -343,9 +362,10 @@ impl Node {
         let timer = Timer::Request(conn, frame.request);
         match kept {
             Some(pending) if more => {
-                let abandoned = matches!(pending, Pending::Abandoned);
+                // Frames that bring nothing are no progress.
+                let abandoned = matches!(pending, Pending::Abandoned { .. });
                 session.pending.insert(frame.request, pending);
-                if !abandoned {
+                if !abandoned && !frame.body.is_empty() {
                     ctx.arm(timer, ctx.config.timing.request);
                 }
                 Ok(())
@@ -410,6 +430,15 @@ impl Node {
         if ctx.now >= session.heard.saturating_add(idle) {
             return ctx.close(conn, Some(PeerFault::Silent));
         }
+        // A peer that takes nothing holds memory here, however much it says.
+        match session.stuck {
+            _ if !session.has_output() => session.stuck = None,
+            None => session.stuck = Some(ctx.now),
+            Some(since) if ctx.now >= since.saturating_add(idle) => {
+                return ctx.close(conn, Some(PeerFault::Silent));
+            }
+            Some(_) => {}
+        }
         if ctx.now >= session.heard.saturating_add(keep_alive) {
             session.ping();
             ctx.dirty.insert(conn);
@@ -431,21 +460,42 @@ impl Node {
             return;
         };
         session.timed.remove(&request);
-        let Some(pending) = session.pending.insert(request, Pending::Abandoned) else {
-            session.pending.remove(&request);
+        let Some(pending) = session.pending.remove(&request) else {
             return;
         };
+        session.pending.insert(request, pending.abandoned());
         //# SESSION-5: A node SHOULD send CANCEL for a request that has seen no progress
         //# for its own request time (15 seconds unless configured), and ask another
         //# replica. Where more than half of the requests that a peer allows are
         //# cancelled and unanswered, it SHOULD close the session.
         session.lagging = true;
-        session.control(kind::CANCEL, Flags::NONE, request, &[]);
-        ctx.dirty.insert(conn);
+        if !matches!(pending, Pending::Abandoned { .. }) {
+            session.control(kind::CANCEL, Flags::NONE, request, &[]);
+            ctx.dirty.insert(conn);
+        }
         let (peer, stuck) = (session.peer, session.is_stuck());
         ctx.give_up(peer, pending, &No::Silent);
         if stuck {
             ctx.close(conn, Some(PeerFault::Silent));
+        }
+    }
+
+    /// Requests wait for the peer to take or to answer others.
+    pub(super) fn on_queue_timeout(&mut self, conn: ConnId) {
+        let ctx = &mut self.ctx;
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
+            return;
+        };
+        let wait = ctx.config.timing.request;
+        let (overdue, next) = session.take_overdue(ctx.now, wait);
+        session.lagging |= !overdue.is_empty();
+        let peer = session.peer;
+        for pending in overdue {
+            ctx.give_up(peer, pending, &No::Silent);
+        }
+        if let Some(since) = next {
+            ctx.timers
+                .set(Timer::Queue(conn), since.saturating_add(wait));
         }
     }
 }
@@ -503,14 +553,14 @@ fn answer(
                 return Err((Pending::Fetch { waiter, max, data }, PeerFault::Unrequested));
             }
             if !frame.flags.contains(Flags::MORE) && data.is_empty() {
-                // A blob of one frame is not copied unless it pins more.
-                tell(
-                    waiter,
-                    Answer::Blob {
-                        bytes: frame.body.clone(),
-                        verified: false,
-                    },
-                );
+                // A blob of one frame is not copied unless it pins much more.
+                let bytes = if frame.body.len() < BODY_MAX as usize / 2 {
+                    Bytes::copy_from_slice(&frame.body)
+                } else {
+                    frame.body.clone()
+                };
+                let verified = false;
+                tell(waiter, Answer::Blob { bytes, verified });
                 return Ok(None);
             }
             if data.is_empty() {
@@ -548,9 +598,15 @@ fn answer(
             let left = waiters.iter().any(Option::is_some);
             Ok(left.then_some(Pending::Claim { waiters }))
         }
-        (Pending::Abandoned, _) => {
+        (Pending::Abandoned { left }, of) => {
+            let data = of == kind::DATA;
             let more = frame.flags.contains(Flags::MORE);
-            Ok(more.then_some(Pending::Abandoned))
+            let part = if data { frame.body.len() } else { 1 };
+            match left.checked_sub(part.max(usize::from(more))) {
+                Some(left) => Ok(more.then_some(Pending::Abandoned { left })),
+                None if more || data => Err((Pending::Abandoned { left }, PeerFault::Unrequested)),
+                None => Ok(None),
+            }
         }
         (pending, _) => Err((pending, PeerFault::BadMessage)),
     }

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
-use super::lookup::{Lookup, Until, rank};
+use super::lookup::{Lookup, Until};
 use super::reach::{Answer, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, Debt, Owed, RecordKey, StoredRecord};
 use crate::error::{OpError, PushError};
@@ -37,8 +37,8 @@ pub(super) struct PutOp {
     put: PutId,
     removing: bool,
     lookup: Lookup,
-    /// A record's head is being checked.
-    checking: bool,
+    /// Whose record's head is being checked.
+    checking: Option<NodeId>,
     /// The version to go above, once a read quorum has told.
     seen: Option<Version>,
     buffer: Buffer,
@@ -140,7 +140,7 @@ impl PutOp {
                     Until::Quorum
                 },
             ),
-            checking: false,
+            checking: None,
             seen: None,
             buffer: Buffer::Small(BytesMut::new()),
             size: 0,
@@ -326,15 +326,15 @@ impl PutOp {
 
     /// Looks whether the look-up has told enough.
     fn learn(&mut self, ctx: &mut Ctx) {
-        if self.seen.is_some() || self.checking || !self.lookup.is_done() {
+        if self.seen.is_some() || self.checking.is_some() || !self.lookup.is_done() {
             return;
         }
         if self.lookup.answered() < self.lookup.needed() {
             return;
         }
         match self.lookup.newest() {
-            Some(newest) => {
-                self.checking = true;
+            Some((from, newest)) => {
+                self.checking = Some(from);
                 ctx.job(
                     Work::CheckHead(Box::new(newest.clone())),
                     JobTask::Op(self.id, Step::Lookup),
@@ -349,7 +349,7 @@ impl PutOp {
     }
 
     fn head_checked(&mut self, ctx: &mut Ctx, head: Option<SignedHead>) {
-        self.checking = false;
+        let from = self.checking.take();
         match head {
             Some(head) if self.removing && head.head().kind == RecordKind::Remove => {
                 self.fail(ctx, OpError::NotFound)
@@ -359,8 +359,8 @@ impl PutOp {
                 self.advance(ctx);
             }
             None => {
-                if let Some(newest) = self.lookup.newest().map(rank) {
-                    self.lookup.reject(ctx, newest);
+                if let Some(from) = from {
+                    self.lookup.reject(ctx, from);
                 }
                 self.learn(ctx);
             }

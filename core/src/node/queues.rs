@@ -153,9 +153,14 @@ impl Budget {
         Self { used: 0, max }
     }
 
+    /// Whether `bytes` are free.
+    pub(super) const fn fits(&self, bytes: usize) -> bool {
+        bytes <= self.max - self.used
+    }
+
     /// Takes `bytes` if they are free.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
-        let fits = bytes <= self.max - self.used;
+        let fits = self.fits(bytes);
         if fits {
             self.used += bytes;
         }

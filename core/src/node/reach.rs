@@ -113,6 +113,8 @@ pub(super) enum JobTask {
     },
     /// A blob is checked before it is kept.
     Acquire(BlobId),
+    /// A peer's record is checked before it is handed on to who lacks it.
+    Debt(Debt, NodeId),
 }
 
 impl Ctx {
@@ -164,14 +166,15 @@ impl Ctx {
             self.holding = true;
             return self.submit(kind, DiskTask::Reach(waiter));
         }
+        let now = self.now;
         match self.session(&node) {
             None => self
                 .answers
                 .push_back((waiter, node, Answer::No(No::Unreachable))),
             Some(session) => {
-                session.claim(claim, waiter);
+                session.claim(claim, waiter, now);
                 let conn = session.conn;
-                self.dirty.insert(conn);
+                self.queued(conn);
             }
         }
     }
@@ -194,15 +197,24 @@ impl Ctx {
     }
 
     fn ask(&mut self, node: NodeId, kind: u8, body: Bytes, pending: Pending, waiter: Waiter) {
+        let now = self.now;
         match self.session(&node) {
             None => self
                 .answers
                 .push_back((waiter, node, Answer::No(No::Unreachable))),
             Some(session) => {
-                session.request(kind, body, pending);
+                session.request(kind, body, pending, now);
                 let conn = session.conn;
-                self.dirty.insert(conn);
+                self.queued(conn);
             }
+        }
+    }
+
+    /// A request has been queued: it is to go out, and not to wait for ever.
+    fn queued(&mut self, conn: ConnId) {
+        self.dirty.insert(conn);
+        if !self.timers.is_set(Timer::Queue(conn)) {
+            self.arm(Timer::Queue(conn), self.config.timing.request);
         }
     }
 
@@ -253,7 +265,7 @@ impl Ctx {
             | Pending::Keep { waiter }
             | Pending::Fetch { waiter, .. } => [waiter].into(),
             Pending::Claim { waiters, .. } => waiters.into_iter().flatten().collect(),
-            Pending::Abandoned => Vec::new(),
+            Pending::Abandoned { .. } => Vec::new(),
         };
         self.answers.extend(
             waiters

@@ -2,7 +2,7 @@
 //! holds the blobs that are claimed of it.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -29,10 +29,16 @@ const AHEAD_MAX_MILLIS: u64 = 10 * 60 * 1000;
 /// Answers that are being made.
 #[derive(Debug, Default)]
 pub(super) struct Serves {
-    /// Memory held for blobs that go out, by request.
-    reserved: BTreeMap<(ConnId, u32), usize>,
+    /// Requests for whose blobs memory is held until they have gone out.
+    reserved: BTreeSet<(ConnId, u32)>,
+    /// Requests to which a blob goes out that a put holds in memory anyway.
+    lent: BTreeMap<(ConnId, u32), BlobId>,
+    /// The same by blob.
+    lent_by: BTreeMap<BlobId, BTreeSet<(ConnId, u32)>>,
     /// Fetches that wait for memory.
-    waiting: VecDeque<(ConnId, u32, BlobId)>,
+    waiting: BTreeMap<ConnId, VecDeque<(u32, BlobId)>>,
+    /// Whose turn it was last.
+    turn: Option<ConnId>,
     /// The longest blob that each fetch allows.
     limits: BTreeMap<(ConnId, u32), u32>,
     /// Claims of which some blobs are not answered yet: how many.
@@ -43,11 +49,13 @@ impl Serves {
     /// A connection has ended: nothing of it is answered any more.
     pub(super) fn forget(&mut self, ctx: &mut Ctx, conn: ConnId) {
         let range = (conn, 0)..=(conn, u32::MAX);
-        let gone: Vec<_> = self.reserved.range(range).map(|(key, _)| *key).collect();
+        let reserved = self.reserved.range(range.clone()).copied();
+        let lent = self.lent.range(range).map(|(key, _)| *key);
+        let gone: Vec<_> = reserved.chain(lent).collect();
         for key in gone {
             self.release(ctx, key);
         }
-        self.waiting.retain(|(waiting, ..)| *waiting != conn);
+        self.waiting.remove(&conn);
         self.limits.retain(|(of, _), _| *of != conn);
         self.claims.retain(|(of, _), _| *of != conn);
         self.start(ctx);
@@ -55,21 +63,72 @@ impl Serves {
 
     /// A blob has gone out, or will not.
     pub(super) fn release(&mut self, ctx: &mut Ctx, key: (ConnId, u32)) {
-        if let Some(bytes) = self.reserved.remove(&key) {
-            ctx.serve_pool.give(bytes);
+        if self.reserved.remove(&key) {
+            ctx.serve_pool.give(BLOB_MAX);
         }
+        if let Some(blob) = self.lent.remove(&key)
+            && let Some(keys) = self.lent_by.get_mut(&blob)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.lent_by.remove(&blob);
+            }
+        }
+    }
+
+    fn lend(&mut self, key: (ConnId, u32), blob: BlobId) {
+        self.lent.insert(key, blob);
+        self.lent_by.entry(blob).or_default().insert(key);
+    }
+
+    /// A fetch that waits is no longer wanted. False if it does not wait.
+    fn call_off(&mut self, conn: ConnId, request: u32) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&conn) else {
+            return false;
+        };
+        let before = waiting.len();
+        waiting.retain(|(of, _)| *of != request);
+        let found = waiting.len() < before;
+        if waiting.is_empty() {
+            self.waiting.remove(&conn);
+        }
+        found && self.limits.remove(&(conn, request)).is_some()
     }
 
     /// Reads what waits, as far as there is memory.
     pub(super) fn start(&mut self, ctx: &mut Ctx) {
-        while let Some((conn, request, id)) = self.waiting.front().copied() {
-            if !ctx.serve_pool.take(BLOB_MAX) {
+        while let Some(conn) = self.next_turn(ctx) {
+            let Some(waiting) = self.waiting.get_mut(&conn) else {
                 return;
+            };
+            let next = waiting.pop_front();
+            if waiting.is_empty() {
+                self.waiting.remove(&conn);
             }
-            self.waiting.pop_front();
-            self.reserved.insert((conn, request), BLOB_MAX);
+            let Some((request, id)) = next.filter(|_| ctx.serve_pool.take(BLOB_MAX)) else {
+                return;
+            };
+            self.turn = Some(conn);
+            self.reserved.insert((conn, request));
             ctx.submit(DiskKind::GetBlob(id), DiskTask::Serve { conn, request });
         }
+    }
+
+    /// Who is served next, if there is memory for it: everyone in turn, and
+    /// nobody who holds half of it already, or a slow reader would hold all.
+    fn next_turn(&self, ctx: &Ctx) -> Option<ConnId> {
+        if !ctx.serve_pool.fits(BLOB_MAX) {
+            return None;
+        }
+        let most = (ctx.config.limits.share() / BLOB_MAX / 2).max(1);
+        let has_room = |conn: &ConnId| {
+            let range = (*conn, 0)..=(*conn, u32::MAX);
+            self.reserved.range(range).take(most).count() < most
+        };
+        let after = |conn: &ConnId| self.turn.is_some_and(|turn| *conn > turn);
+        let conns = || self.waiting.keys().copied();
+        let later = conns().filter(after).find(has_room);
+        later.or_else(|| conns().find(has_room))
     }
 }
 
@@ -167,6 +226,8 @@ impl Node {
         if session.cut(request) {
             self.refuse(conn, request, Refusal::Cancelled);
             self.after_sent(conn);
+        } else if self.serves.call_off(conn, request) {
+            self.refuse(conn, request, Refusal::Cancelled);
         }
     }
 
@@ -184,7 +245,31 @@ impl Node {
         }
     }
 
+    /// A put no longer holds a blob that goes out to others: it counts as
+    /// theirs, or they must do without.
+    pub(super) fn cooled(&mut self, blob: BlobId) {
+        if self.ctx.hot(&blob).is_some() {
+            return;
+        }
+        for (conn, request) in self.serves.lent_by.get(&blob).cloned().unwrap_or_default() {
+            self.serves.release(&mut self.ctx, (conn, request));
+            if self.ctx.serve_pool.take(BLOB_MAX) {
+                self.serves.reserved.insert((conn, request));
+            } else if let Some(session) = self.ctx.sessions.get_mut(&conn)
+                && session.cut(request)
+            {
+                self.refuse(conn, request, Refusal::Busy);
+                self.after_sent(conn);
+            }
+        }
+    }
+
     // Look-ups and records.
+
+    fn is_full(&self, conn: ConnId) -> bool {
+        let session = self.ctx.sessions.get(&conn);
+        session.is_some_and(super::session::Session::is_full)
+    }
 
     pub(super) fn looked_up(
         &mut self,
@@ -195,6 +280,9 @@ impl Node {
         match result {
             //# KEEP-5: LOOKUP MUST be answered with the newest record that is held
             //# of the name, durable there, or with none.
+            Ok(DiskData::Record(_)) if self.is_full(conn) => {
+                self.refuse(conn, request, Refusal::Busy);
+            }
             Ok(DiskData::Record(record)) => {
                 let found = Found {
                     record: record.as_ref().map(RecordParts::from),
@@ -268,6 +356,7 @@ impl Node {
 
     fn on_fetch(&mut self, conn: ConnId, request: u32, Fetch { id, max }: Fetch) {
         if let Some(blob) = self.ctx.hot(&id) {
+            self.serves.lend((conn, request), id);
             return self.send(conn, request, max, blob);
         }
         if self.ctx.config.weight == 0 {
@@ -276,7 +365,8 @@ impl Node {
         if !self.ctx.ready {
             return self.refuse(conn, request, Refusal::Busy);
         }
-        self.serves.waiting.push_back((conn, request, id));
+        let waiting = self.serves.waiting.entry(conn).or_default();
+        waiting.push_back((request, id));
         self.serves.limits.insert((conn, request), max);
         self.serves.start(&mut self.ctx);
     }
@@ -290,10 +380,8 @@ impl Node {
     ) {
         let max = self.serves.limits.remove(&(conn, request)).unwrap_or(0);
         match result {
-            Ok(DiskData::Blob(blob)) if self.ctx.sessions.contains_key(&conn) => {
-                return self.send(conn, request, max, blob);
-            }
-            Ok(_) => {}
+            Ok(DiskData::Blob(blob)) => return self.send(conn, request, max, blob),
+            Ok(_) => self.refuse(conn, request, Refusal::Failed),
             Err(error) => self.refuse(conn, request, refusal(&error)),
         }
         self.serves.release(&mut self.ctx, (conn, request));

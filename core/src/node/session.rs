@@ -3,21 +3,26 @@
 //! A session decodes, encodes and keeps count of requests; what they mean is
 //! the business of its callers. It never stops reading because it is busy
 //! writing: each request that a peer may have outstanding bounds one answer,
-//! updates are flags that are encoded when there is room, and bulk data goes
-//! out slice by slice.
+//! which counts until it goes out, updates are flags that are encoded when
+//! there is room, and bulk data goes out slice by slice.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::reach::Waiter;
 use crate::admission::{Admission, Admitted};
-use crate::id::{ConnId, NodeId};
+use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{PeerAddr, Role};
+use crate::seal::BLOB_MAX;
 use crate::time::Instant;
 use crate::wire::frame::{self, BODY_MAX, BODY_MAX_UNADMITTED, Decoder, Flags, FrameLimits};
 use crate::wire::message::{self, ClaimBlobs, kind};
+
+/// Bytes of queued control frames beyond which records are not added.
+const CONTROL_FULL: usize = 1 << 20;
 
 /// Where a session stands.
 #[derive(Debug)]
@@ -48,7 +53,28 @@ pub(super) enum Pending {
         waiters: Vec<Option<Waiter>>,
     },
     /// Nobody waits any more; what still comes is dropped.
-    Abandoned,
+    Abandoned {
+        /// How much may still come: bytes of a blob, or answers to a claim.
+        left: usize,
+    },
+}
+
+impl Pending {
+    /// The same request with nobody waiting.
+    pub(super) fn abandoned(&self) -> Self {
+        let left = match self {
+            Self::Lookup { .. } | Self::Keep { .. } => 0,
+            Self::Fetch { max, data, .. } => (*max).min(BLOB_MAX).saturating_sub(data.len()),
+            Self::Claim { waiters } => waiters.iter().flatten().count(),
+            Self::Abandoned { left } => *left,
+        };
+        Self::Abandoned { left }
+    }
+
+    /// Whether it is a fetch of this operation's.
+    pub(super) fn is_fetch_of(&self, op: OpId) -> bool {
+        matches!(self, Self::Fetch { waiter: Waiter::Op(of, _), .. } if *of == op)
+    }
 }
 
 /// A blob on its way out.
@@ -63,6 +89,7 @@ struct Stream {
 pub(super) struct ClaimBatch {
     pub(super) claim: ClaimBlobs,
     pub(super) waiters: Vec<Option<Waiter>>,
+    since: Instant,
 }
 
 /// A request that waits for the peer to take more.
@@ -71,6 +98,7 @@ struct Queued {
     kind: u8,
     body: Bytes,
     pending: Pending,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -101,8 +129,12 @@ pub(super) struct Session {
     pub(super) timed: BTreeSet<u32>,
     batches: Vec<ClaimBatch>,
     backlog: VecDeque<Queued>,
-    /// Requests of the peer's that are being served.
+    /// Requests of the peer's whose answer has not gone out.
     pub(super) serving: BTreeSet<u32>,
+    /// Those of them whose answer is complete in `control`.
+    answered: Vec<u32>,
+    /// Since when nothing of what is queued has gone out, as far as is known.
+    pub(super) stuck: Option<Instant>,
     /// Streams that have ended since they were last asked for.
     pub(super) sent: Vec<u32>,
 }
@@ -140,6 +172,8 @@ impl Session {
             batches: Vec::new(),
             backlog: VecDeque::new(),
             serving: BTreeSet::new(),
+            answered: Vec::new(),
+            stuck: None,
             sent: Vec::new(),
         };
         session.control(kind::HELLO, Flags::NONE, 0, &admission.hello().clone());
@@ -171,12 +205,28 @@ impl Session {
         );
     }
 
-    /// Answers a request of the peer's; without MORE it is served.
+    /// Answers a request of the peer's; without MORE it is served once that
+    /// goes out. A peer that asks and does not read runs into its limit.
     pub(super) fn answer(&mut self, kind: u8, flags: Flags, request: u32, body: &[u8]) {
         self.control(kind, flags | Flags::RESPONSE, request, body);
         if !flags.contains(Flags::MORE) {
-            self.serving.remove(&request);
+            self.answered.push(request);
         }
+    }
+
+    /// Whether so much is queued that answers of some size must not be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.control.len() > CONTROL_FULL
+    }
+
+    /// Whether something is queued that the driver has not taken.
+    pub(super) fn has_output(&self) -> bool {
+        !(self.control.is_empty() && self.streams.is_empty() && self.out.is_empty())
+    }
+
+    /// Cuts every blob short that is on its way out.
+    pub(super) fn cut_all(&mut self) {
+        self.streams.clear();
     }
 
     /// Answers a fetch with a blob; [`Session::sent`] names it when it has
@@ -209,17 +259,55 @@ impl Session {
     }
 
     /// Queues a request; it goes out when the peer's limit lets it.
-    pub(super) fn request(&mut self, kind: u8, body: Bytes, pending: Pending) {
+    pub(super) fn request(&mut self, kind: u8, body: Bytes, pending: Pending, since: Instant) {
         self.backlog.push_back(Queued {
             kind,
             body,
             pending,
+            since,
         });
+    }
+
+    /// Takes back the requests that have been queued for as long as `wait` and
+    /// have not gone out, and says since when the next one has been.
+    pub(super) fn take_overdue(
+        &mut self,
+        now: Instant,
+        wait: Duration,
+    ) -> (Vec<Pending>, Option<Instant>) {
+        let overdue = |since: Instant| now >= since.saturating_add(wait);
+        let batches = self.batches.extract_if(.., |batch| overdue(batch.since));
+        let batches = batches.map(|batch| Pending::Claim {
+            waiters: batch.waiters,
+        });
+        let mut taken: Vec<Pending> = batches.collect();
+        let (late, queued): (VecDeque<_>, _) = core::mem::take(&mut self.backlog)
+            .into_iter()
+            .partition(|queued| overdue(queued.since));
+        self.backlog = queued;
+        taken.extend(late.into_iter().map(|queued| queued.pending));
+        let queued = self.backlog.iter().map(|queued| queued.since);
+        let batches = self.batches.iter().map(|batch| batch.since);
+        (taken, queued.chain(batches).min())
+    }
+
+    /// Gives up the blobs that `op` has asked for: says which requests the
+    /// peer has to be told of.
+    pub(super) fn call_off(&mut self, op: OpId) -> Vec<u32> {
+        self.backlog
+            .retain(|queued| !queued.pending.is_fetch_of(op));
+        let fetches = self.pending.iter_mut();
+        let fetches = fetches.filter(|(_, pending)| pending.is_fetch_of(op));
+        let called_off = fetches.map(|(request, pending)| {
+            *pending = pending.abandoned();
+            *request
+        });
+        called_off.collect()
     }
 
     /// Queues a claim; claims of one put that come before the next
     /// [`Session::issue`] travel together.
-    pub(super) fn claim(&mut self, claim: &crate::disk::Claim, waiter: Waiter) {
+    pub(super) fn claim(&mut self, claim: &crate::disk::Claim, waiter: Waiter, now: Instant) {
         let entry = message::BlobEntry {
             id: claim.blob,
             len: claim.len,
@@ -242,6 +330,7 @@ impl Session {
                     blobs: [entry].into(),
                 },
                 waiters: [Some(waiter)].into(),
+                since: now,
             }),
         }
     }
@@ -274,7 +363,8 @@ impl Session {
             let pending = Pending::Claim {
                 waiters: batch.waiters,
             };
-            self.request(kind::CLAIM, message::encode(&batch.claim), pending);
+            let body = message::encode(&batch.claim);
+            self.request(kind::CLAIM, body, pending, batch.since);
         }
         //# MSG-8: A node MUST NOT have more requests outstanding than the peer's HELLO
         //# allows. A request is outstanding until the last frame of its answer,
@@ -327,7 +417,7 @@ impl Session {
         let abandoned = self
             .pending
             .values()
-            .filter(|pending| matches!(pending, Pending::Abandoned));
+            .filter(|pending| matches!(pending, Pending::Abandoned { .. }));
         abandoned.count() > admitted.requests as usize / 2
     }
 
@@ -341,6 +431,7 @@ impl Session {
             self.next_data();
         }
         let front = self.out.front_mut()?;
+        self.stuck = None;
         if front.len() > max {
             return Some(front.split_to(max));
         }
@@ -380,6 +471,9 @@ impl Session {
         });
         if !self.control.is_empty() {
             self.out.push_back(self.control.split().freeze());
+        }
+        for request in self.answered.drain(..) {
+            self.serving.remove(&request);
         }
         self.out.extend(slice);
     }
@@ -478,7 +572,8 @@ mod tests {
     fn a_request_over_the_peers_limit_waits_for_an_answer() {
         let mut session = session();
         for _ in 0..3 {
-            session.request(kind::LOOKUP, Bytes::new(), Pending::Abandoned);
+            let pending = Pending::Abandoned { left: 0 };
+            session.request(kind::LOOKUP, Bytes::new(), pending, Instant::ZERO);
         }
         assert_eq!(session.issue(Bytes::new, Bytes::new), [0, 1]);
         assert!(session.issue(Bytes::new, Bytes::new).is_empty());

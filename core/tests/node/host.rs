@@ -1,0 +1,343 @@
+//! What drives a node in these tests: a clock that stands until it is moved,
+//! a store in memory, jobs done at once, and events kept for later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerhold_core::disk::{
+    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Part, RecordKey, StoredRecord,
+};
+use peerhold_core::members::{Member, Members, State};
+use peerhold_core::{
+    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, Node,
+    NodeId, OpError, OpId, Outcome, Put, UnixMillis, Wake, Writer,
+};
+
+/// The node under test.
+pub(crate) const ME: NodeId = NodeId([0x50; 32]);
+/// Wall time at the start.
+pub(crate) const WALL: u64 = 1_700_000_000_000;
+/// More rounds than any exchange here takes: beyond it something spins.
+const ROUNDS_MAX: usize = 100_000;
+
+pub(crate) fn key() -> ClusterKey {
+    ClusterKey::from_bytes([9; 32])
+}
+
+/// A configuration with little memory, so that limits are near.
+pub(crate) fn config(node: NodeId) -> Config {
+    let mut config = Config::new(node, key());
+    config.limits.operations = 4;
+    config.limits.memory = 12 * (1 << 20) + (1 << 16);
+    config.chunk_bytes = 64 << 10;
+    config.pad_bytes = 1;
+    config
+}
+
+pub(crate) fn writer() -> Writer {
+    NamespaceSecret::from_bytes([7; 32]).writer()
+}
+
+pub(crate) fn put_of(name: &str) -> Put {
+    Put {
+        writer: writer(),
+        name: Name::new(name).unwrap(),
+        modified: None,
+    }
+}
+
+pub(crate) fn get_of(name: &str) -> Get {
+    Get {
+        reader: writer().reader().clone(),
+        name: Name::new(name).unwrap(),
+        range: None,
+        confirmed: false,
+    }
+}
+
+/// An entry of the member map.
+pub(crate) fn member(state: State) -> Member {
+    Member {
+        counter: 1,
+        state,
+        weight: 1,
+        zone: 0,
+    }
+}
+
+/// A member map in which these are active.
+pub(crate) fn active(nodes: &[NodeId]) -> Bytes {
+    let mut members = Members::new();
+    for node in nodes {
+        members.merge(*node, member(State::Active), usize::MAX);
+    }
+    members.encode()
+}
+
+/// A store that keeps everything in memory and answers at once.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    pub(crate) starts: u64,
+    pub(crate) members: Option<Bytes>,
+    pub(crate) blobs: BTreeMap<BlobId, Bytes>,
+    pub(crate) claims: BTreeSet<Claim>,
+    pub(crate) records: BTreeMap<RecordKey, Vec<StoredRecord>>,
+    pub(crate) debts: BTreeSet<Debt>,
+}
+
+impl Disk {
+    fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
+        match kind {
+            DiskKind::Load => {
+                self.starts += 1;
+                return Ok(DiskData::Loaded(Loaded {
+                    starts: self.starts,
+                    members: self.members.clone(),
+                    debts: self.debts.iter().copied().collect(),
+                    records: self.records.len() as u64,
+                    blobs: self.blobs.len() as u64,
+                }));
+            }
+            DiskKind::PutBlob { claim, bytes } => {
+                assert_eq!(claim.blob, BlobId::of(bytes), "unchecked bytes to the disk");
+                assert_eq!(claim.len as usize, bytes.len());
+                self.blobs.insert(claim.blob, bytes.clone());
+                self.claims.insert(*claim);
+            }
+            DiskKind::Claim(claim) => {
+                let held = self.blobs.contains_key(&claim.blob);
+                if held {
+                    self.claims.insert(*claim);
+                }
+                return Ok(DiskData::Claimed { held });
+            }
+            DiskKind::GetBlob(id) => {
+                let blob = self.blobs.get(id).cloned();
+                return blob.map(DiskData::Blob).ok_or(DiskError::NotFound);
+            }
+            DiskKind::ForgetBlob(id) => {
+                self.blobs.remove(id);
+                self.claims.retain(|claim| claim.blob != *id);
+            }
+            DiskKind::PutRecord(record) => {
+                let records = self.records.entry(record.key).or_default();
+                records.push(record.clone());
+                records.sort_by_key(|record| (record.version, record.head_hash));
+            }
+            DiskKind::GetRecord { key, part } => {
+                let newest = self.records.get(key).and_then(|records| records.last());
+                let mut newest = newest.cloned();
+                if let Some(record) = &mut newest {
+                    if *part != Part::All {
+                        record.content = Bytes::new();
+                    }
+                    if *part == Part::Head {
+                        record.meta = Bytes::new();
+                    }
+                }
+                return Ok(DiskData::Record(newest));
+            }
+            DiskKind::PutMembers(members) => self.members = Some(members.clone()),
+            DiskKind::PutDebts(debts) => self.debts.extend(debts),
+            DiskKind::ClearDebts(debts) => self.debts.retain(|debt| !debts.contains(debt)),
+            other => panic!("an unknown operation: {other:?}"),
+        }
+        Ok(DiskData::Done)
+    }
+}
+
+/// Decides whether a disk operation fails.
+type Fault = Box<dyn FnMut(&DiskKind) -> Option<DiskError>>;
+
+/// A node and all that it needs but peers.
+pub(crate) struct Host {
+    pub(crate) node: Node,
+    pub(crate) now: Instant,
+    pub(crate) disk: Disk,
+    /// Operations that the disk is not to answer yet stay here.
+    pub(crate) held_back: Vec<peerhold_core::DiskOp>,
+    pub(crate) hold_back: Option<fn(&DiskKind) -> bool>,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) events: Vec<Event>,
+    /// Everything that came out, in order, for comparing runs.
+    pub(crate) trace: Vec<String>,
+}
+
+impl Host {
+    pub(crate) fn new(config: Config) -> Self {
+        Self::with_disk(config, Disk::default())
+    }
+
+    pub(crate) fn with_disk(config: Config, disk: Disk) -> Self {
+        let seed = *config.node.as_bytes();
+        let mut host = Self {
+            node: Node::new(config, seed, Instant::ZERO).unwrap(),
+            now: Instant::ZERO,
+            disk,
+            held_back: Vec::new(),
+            hold_back: None,
+            fault: None,
+            events: Vec::new(),
+            trace: Vec::new(),
+        };
+        host.handle(Input::Wall(UnixMillis(WALL)));
+        host.run();
+        host
+    }
+
+    /// A node of a cluster that has been founded already.
+    pub(crate) fn founded(config: Config, with: &[NodeId]) -> Self {
+        let members: Vec<NodeId> = [&[config.node], with].concat();
+        let disk = Disk {
+            members: Some(active(&members)),
+            ..Disk::default()
+        };
+        Self::with_disk(config, disk)
+    }
+
+    pub(crate) fn handle(&mut self, input: Input) {
+        self.node.handle(self.now, input);
+    }
+
+    /// Does all that the node asks of its driver, connections left out.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let mut idle = true;
+            while let Some(op) = self.node.poll_disk() {
+                idle = false;
+                self.trace.push(format!("{:?}", op.kind()));
+                if self.hold_back.is_some_and(|hold| hold(op.kind())) {
+                    self.held_back.push(op);
+                } else {
+                    self.complete(op);
+                }
+            }
+            while let Some(job) = self.node.poll_job() {
+                idle = false;
+                self.handle(Input::Job(job.run()));
+            }
+            while let Some(event) = self.node.poll_event() {
+                self.trace.push(format!("{event:?}"));
+                self.events.push(event);
+            }
+            if idle {
+                return;
+            }
+        }
+        panic!("the node never comes to rest");
+    }
+
+    pub(crate) fn complete(&mut self, op: peerhold_core::DiskOp) {
+        let fault = self.fault.as_mut().and_then(|fault| fault(op.kind()));
+        let result = fault.map_or_else(|| self.disk.run(op.kind()), Err);
+        self.handle(Input::Disk(op.complete(result)));
+    }
+
+    /// Lets held back operations go.
+    pub(crate) fn release(&mut self) {
+        self.hold_back = None;
+        for op in std::mem::take(&mut self.held_back) {
+            self.complete(op);
+        }
+        self.run();
+    }
+
+    /// The next deadline, all else being drained.
+    pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        self.run();
+        while self.node.poll_dirty().is_some() {}
+        match self.node.poll_timeout() {
+            Some((_, Wake::Undrained)) => panic!("something is left undrained"),
+            deadline => deadline.map(|(at, _)| at),
+        }
+    }
+
+    /// Lets time pass, deadline by deadline. What it has for its connections
+    /// stays undrained.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now.saturating_add(time);
+        for _ in 0..ROUNDS_MAX {
+            match self.deadline().filter(|at| *at <= end) {
+                Some(at) => {
+                    self.now = self.now.max(at);
+                    self.node.handle_timeout(self.now);
+                }
+                None => {
+                    self.now = end;
+                    self.node.handle_timeout(self.now);
+                    return self.run();
+                }
+            }
+        }
+        panic!("deadlines come for ever and time stands still");
+    }
+
+    /// Takes the events that have come.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        self.run();
+        std::mem::take(&mut self.events)
+    }
+
+    /// Whether the node has asked to close a connection.
+    pub(crate) fn has_closed(&mut self, conn: ConnId) -> bool {
+        self.run();
+        self.events.contains(&Event::Close { conn })
+    }
+
+    /// How an operation ended, if it has.
+    pub(crate) fn result(&mut self, of: OpId) -> Option<Result<Outcome, OpError>> {
+        self.run();
+        let mut results = self.events.iter().filter_map(|event| match event {
+            Event::Finished { op, result } if *op == of => Some(result.clone()),
+            _ => None,
+        });
+        let result = results.next();
+        assert!(results.next().is_none(), "an operation ends once");
+        result
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.node.status().memory
+    }
+
+    /// Starts a put of all these bytes.
+    pub(crate) fn put(&mut self, name: &str, data: &[u8]) -> OpId {
+        let op = self.node.put(self.now, put_of(name)).unwrap();
+        let data = Bytes::copy_from_slice(data);
+        self.node.push(self.now, op, data).unwrap();
+        self.node.finish(self.now, op);
+        self.run();
+        op
+    }
+
+    /// Starts a get.
+    pub(crate) fn get(&mut self, name: &str) -> OpId {
+        let op = self.node.get(self.now, get_of(name)).unwrap();
+        self.run();
+        op
+    }
+
+    /// What a get has for its caller.
+    pub(crate) fn read(&mut self, op: OpId) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(data) = self.node.poll_data(op, usize::MAX) {
+            all.extend_from_slice(&data);
+        }
+        self.run();
+        all
+    }
+}
+
+/// Bytes that differ everywhere.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(len)
+    .collect()
+}

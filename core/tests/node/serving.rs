@@ -1,0 +1,223 @@
+//! What a node does for peers that ask and do not take.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerhold_core::disk::{Part, RecordKey};
+use peerhold_core::seal::{BLOB_MAX, PAYLOAD_MAX};
+use peerhold_core::wire::frame::Flags;
+use peerhold_core::wire::message::{
+    self, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Lookup, Refusal, Refused, kind,
+};
+use peerhold_core::{BlobId, NameTag, NamespaceId, PeerFault};
+
+use crate::fake_peer::{Peer, id};
+use crate::host::{Host, ME, config, noise};
+
+fn lookup() -> Lookup {
+    let (namespace, tag) = (NamespaceId([1; 32]), NameTag([2; 32]));
+    let key = RecordKey { namespace, tag };
+    Lookup {
+        key,
+        part: Part::All,
+    }
+}
+
+/// A host whose disk has so many large blobs.
+fn holding(count: usize) -> (Host, Vec<BlobId>) {
+    let mut host = Host::new(config(ME));
+    let blobs = (0..count).map(|at| {
+        let mut bytes = vec![at as u8; 8 + PAYLOAD_MAX];
+        bytes[..8].copy_from_slice(&[0x50, 0x68, 1, 1, 0, 0x10, 0, 0]);
+        let bytes = Bytes::from(bytes);
+        (BlobId::of(&bytes), bytes)
+    });
+    host.disk.blobs = blobs.collect();
+    let ids = host.disk.blobs.keys().copied().collect();
+    (host, ids)
+}
+
+fn fetch(id: BlobId) -> Fetch {
+    let max = BLOB_MAX as u32;
+    Fetch { id, max }
+}
+
+#[test]
+fn answers_that_a_peer_does_not_read_count_as_outstanding() {
+    let mut host = Host::new(config(ME));
+    let mut peer = Peer::admitted(&mut host, id(1));
+    for _ in 0..512 {
+        peer.ask(&mut host, kind::LOOKUP, &lookup());
+    }
+    assert!(!host.has_closed(peer.conn));
+    peer.ask(&mut host, kind::LOOKUP, &lookup());
+    assert_eq!(peer.fault(&mut host), Some(PeerFault::TooManyRequests));
+}
+
+#[test]
+fn a_peer_that_reads_its_answers_may_ask_for_ever() {
+    let mut host = Host::new(config(ME));
+    let mut peer = Peer::admitted(&mut host, id(1));
+    for _ in 0..4 {
+        peer.received(&mut host);
+        for _ in 0..512 {
+            peer.ask(&mut host, kind::LOOKUP, &lookup());
+        }
+        let answers = peer.received(&mut host);
+        assert_eq!(answers.len(), 512);
+        let found: Found = message::decode(&answers[0].body).unwrap();
+        assert_eq!(found, Found { record: None });
+    }
+}
+
+#[test]
+fn a_request_under_a_number_that_is_being_served_is_out_of_turn() {
+    let (mut host, ids) = holding(1);
+    host.hold_back = Some(|_| true);
+    let peer = Peer::admitted(&mut host, id(1));
+    let body = message::encode(&fetch(ids[0]));
+    for _ in 0..2 {
+        peer.send(&mut host, kind::FETCH, Flags::NONE, 3, &body);
+    }
+    assert_eq!(peer.fault(&mut host), Some(PeerFault::OutOfTurn));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_does_not_keep_others_from_being_served() {
+    let (mut host, ids) = holding(6);
+    let mut greedy = Peer::admitted(&mut host, id(1));
+    greedy.received(&mut host);
+    for blob in &ids {
+        greedy.ask(&mut host, kind::FETCH, &fetch(*blob));
+    }
+    let mut other = Peer::admitted(&mut host, id(2));
+    other.ask(&mut host, kind::FETCH, &fetch(ids[0]));
+    let got: usize = other
+        .received(&mut host)
+        .iter()
+        .filter(|frame| frame.kind == kind::DATA)
+        .map(|frame| frame.body.len())
+        .sum();
+    assert_eq!(got, BLOB_MAX);
+    let all: usize = greedy
+        .received(&mut host)
+        .iter()
+        .map(|frame| frame.body.len())
+        .sum();
+    assert!(all >= 6 * BLOB_MAX, "everything comes in the end");
+    assert_eq!(host.memory(), 0);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_closed_however_much_it_says() {
+    let (mut host, ids) = holding(1);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    peer.received(&mut host);
+    peer.ask(&mut host, kind::FETCH, &fetch(ids[0]));
+    assert_eq!(host.memory(), BLOB_MAX);
+    for _ in 0..20 {
+        host.pass(Duration::from_secs(5));
+        peer.send(&mut host, kind::PING, Flags::NONE, 0, &[]);
+    }
+    assert_eq!(peer.fault(&mut host), Some(PeerFault::Silent));
+    assert_eq!(host.memory(), 0);
+}
+
+#[test]
+fn a_session_that_ends_gives_its_memory_back_before_its_connection_does() {
+    let (mut host, ids) = holding(2);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    for blob in &ids {
+        peer.ask(&mut host, kind::FETCH, &fetch(*blob));
+    }
+    assert_eq!(host.memory(), BLOB_MAX);
+    peer.send(&mut host, 0x77, Flags::NONE, 9, &[]);
+    assert_eq!(peer.fault(&mut host), Some(PeerFault::BadMessage));
+    assert_eq!(host.memory(), 0);
+    let rest = peer.received(&mut host);
+    assert!(rest.iter().all(|frame| frame.kind != kind::DATA));
+}
+
+#[test]
+fn a_fetch_that_is_called_off_is_answered_once_wherever_it_stands() {
+    let (mut host, ids) = holding(3);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    peer.received(&mut host);
+    // One on its way, two that wait for memory.
+    for blob in &ids {
+        peer.ask(&mut host, kind::FETCH, &fetch(*blob));
+    }
+    for request in [0, 2, 2] {
+        peer.send(&mut host, kind::CANCEL, Flags::NONE, request, &[]);
+    }
+    let frames = peer.received(&mut host);
+    let refused: Vec<u32> = frames
+        .iter()
+        .filter(|frame| frame.kind == kind::REFUSED)
+        .map(|frame| {
+            let refused: Refused = message::decode(&frame.body).unwrap();
+            assert_eq!(refused.reason, Refusal::Cancelled);
+            frame.request
+        })
+        .collect();
+    assert_eq!(refused, [0, 2]);
+    assert!(frames.iter().any(|frame| frame.request == 1));
+    assert_eq!(host.memory(), 0);
+}
+
+#[test]
+fn a_fetch_of_what_is_not_there_or_too_long_is_refused() {
+    let (mut host, ids) = holding(1);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    peer.received(&mut host);
+    peer.ask(&mut host, kind::FETCH, &fetch(BlobId([0; 32])));
+    let short = Fetch {
+        id: ids[0],
+        max: 1000,
+    };
+    peer.ask(&mut host, kind::FETCH, &short);
+    let mut refused = peer.received(&mut host).into_iter().map(|frame| {
+        let refused: Refused = message::decode(&frame.body).unwrap();
+        refused.reason
+    });
+    assert_eq!(refused.next(), Some(Refusal::Missing));
+    assert_eq!(refused.next(), Some(Refusal::TooLong));
+    assert_eq!(host.memory(), 0);
+}
+
+#[test]
+fn a_blob_that_outlives_its_put_on_the_way_to_a_slow_reader_is_counted() {
+    let mut host = Host::founded(config(ME), &[id(1), id(2)]);
+    let mut slow = Peer::admitted(&mut host, id(1));
+    let mut good = Peer::admitted(&mut host, id(2));
+    answer_lookups(&mut host, &mut [&mut slow, &mut good]);
+    let op = host.put("file", &noise(40_000));
+    answer_lookups(&mut host, &mut [&mut slow, &mut good]);
+    let claim = slow.asked(&mut host, kind::CLAIM).remove(0);
+    let blob = message::decode::<ClaimBlobs>(&claim.body).unwrap().blobs[0];
+    slow.ask(&mut host, kind::FETCH, &fetch(blob.id));
+    for claim in good.asked(&mut host, kind::CLAIM) {
+        let answers = [ClaimAnswer {
+            index: 0,
+            refusal: None,
+        }];
+        let answers = answers.into();
+        good.answer(&mut host, &claim, &Claimed { answers });
+    }
+    assert_eq!(host.memory(), 0);
+    host.pass(Duration::from_secs(16));
+    assert_eq!(host.memory(), BLOB_MAX, "the put has gone on without it");
+    slow.reset(&mut host);
+    assert_eq!(host.memory(), 0);
+    host.node.cancel(host.now, op);
+    assert!(matches!(host.result(op), Some(Err(_))));
+}
+
+/// Answers look-ups as those who hold nothing.
+fn answer_lookups(host: &mut Host, peers: &mut [&mut Peer]) {
+    for peer in peers {
+        for frame in peer.asked(host, kind::LOOKUP) {
+            peer.answer(host, &frame, &Found { record: None });
+        }
+    }
+}
