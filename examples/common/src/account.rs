@@ -59,7 +59,9 @@ impl Account {
 
     pub(crate) fn forgot(&self, dropped: u64, kept: u64, inline: usize, time: Duration) {
         let seconds = time.as_secs_f64();
-        println!("  the writer forgot its copies of {dropped} blobs and kept {kept}: {seconds:.2} s");
+        println!(
+            "  the writer forgot its copies of {dropped} blobs and kept {kept}: {seconds:.2} s"
+        );
         if inline > 0 {
             println!(
                 "  ({inline} of the files are so small that they lie in their records, which stay)"

@@ -119,7 +119,12 @@ pub(crate) fn forget(
         kept.fetch_add(left, Ordering::Relaxed);
         Ok(())
     })?;
-    account.forgot(dropped.into_inner(), kept.into_inner(), inline(files), began.elapsed());
+    account.forgot(
+        dropped.into_inner(),
+        kept.into_inner(),
+        inline(files),
+        began.elapsed(),
+    );
     Ok(())
 }
 
