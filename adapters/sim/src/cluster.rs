@@ -90,7 +90,7 @@ enum Due {
     Connect { from: End, to: Option<usize> },
     Disk(usize, u64),
     DiskDone(usize, u64, Vec<DiskDone>),
-    JobDone(usize, u64, JobDone),
+    JobDone(usize, u64, Box<JobDone>),
 }
 
 impl Cluster {
@@ -519,7 +519,7 @@ impl Cluster {
             }
             Due::JobDone(at, life, done) => {
                 if self.is_life(at, life) {
-                    self.live(at).node.handle(now, Input::Job(done));
+                    self.live(at).node.handle(now, Input::Job(*done));
                     self.drain(at);
                 }
             }
@@ -676,7 +676,7 @@ impl Cluster {
                 self.read((at, conn));
                 self.send((at, conn));
             } else if let Some(job) = live.node.poll_job() {
-                self.after(JOB, Due::JobDone(at, life, job.run()));
+                self.after(JOB, Due::JobDone(at, life, Box::new(job.run())));
             } else if let Some(op) = live.node.poll_disk() {
                 live.batch.push(op);
             } else {
