@@ -166,6 +166,10 @@ impl Cluster {
 }
 
 impl Node {
+    pub(crate) fn client(&self) -> Client {
+        self.running.client.clone()
+    }
+
     fn end(self) -> Result<(), ClientError> {
         self.running.client.blocking().shutdown(GRACE)?;
         // The driver has ended with the node; a panic in it has been printed.

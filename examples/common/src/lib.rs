@@ -10,9 +10,10 @@ mod files;
 mod work;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use peerhold_host::{Client, ClientError, HostConfig, StartError};
 
@@ -73,24 +74,47 @@ impl Failure {
 
 /// Set when the user wants it to end.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop {
+    told: Arc<AtomicBool>,
+    nodes: Arc<Mutex<Vec<Client>>>,
+}
 
 impl Stop {
-    /// Ctrl-C asks for an orderly end; a second one ends it at once.
+    /// Ctrl-C stops the nodes, and so ends what waits for them; a second one
+    /// ends the process at once.
     fn on_interrupt() -> Self {
         let stop = Self::default();
-        let told = stop.clone();
+        let handler = stop.clone();
         // Without a handler an interrupt ends the process as ever.
         let _ = ctrlc::set_handler(move || {
-            if told.0.swap(true, Ordering::Relaxed) {
+            if handler.told.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
+            let handler = handler.clone();
+            std::thread::spawn(move || handler.stop_nodes());
         });
         stop
     }
 
+    fn stop_nodes(&self) {
+        let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
+        for node in nodes {
+            // One that has ended already is what was wanted.
+            let _ = node.blocking().shutdown(Duration::ZERO);
+        }
+    }
+
+    /// Nodes to stop on an interrupt.
+    fn stops(&self, nodes: impl Iterator<Item = Client>) {
+        self.nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(nodes);
+    }
+
+    /// An error if the user wants it to end.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.0.load(Ordering::Relaxed) {
+        if self.told.load(Ordering::Relaxed) {
             Err(Failure::Interrupted)
         } else {
             Ok(())
@@ -106,7 +130,10 @@ fn story(
     let stop = Stop::on_interrupt();
     let account = Account::new();
     let mut cluster = Cluster::start(args, start)?;
+    stop.stops(cluster.nodes().iter().map(cluster::Node::client));
     let result = account_of(args, &files, &stop, &account, &mut cluster);
+    // What failed because of an interrupt is an interrupt.
+    let result = stop.check().and(result);
     cluster.end();
     if result.is_ok() {
         account.memory();
