@@ -14,6 +14,8 @@ pub(super) struct Events {
     readable: BTreeSet<OpId>,
     writable: BTreeSet<OpId>,
     progress: BTreeMap<OpId, u64>,
+    /// That the members have changed is in the queue.
+    members: bool,
 }
 
 impl Events {
@@ -23,6 +25,12 @@ impl Events {
 
     pub(super) fn push(&mut self, event: Event) {
         self.queue.push_back(event);
+    }
+
+    pub(super) fn members(&mut self) {
+        if !core::mem::replace(&mut self.members, true) {
+            self.push(Event::Members);
+        }
     }
 
     pub(super) fn readable(&mut self, op: OpId) {
@@ -48,9 +56,10 @@ impl Events {
     }
 
     pub(super) fn poll(&mut self) -> Option<Event> {
+        let first = self.queue.pop_front();
+        self.members &= first != Some(Event::Members);
         // What others wait for goes first; progress only informs.
-        self.queue
-            .pop_front()
+        first
             .or_else(|| self.readable.pop_first().map(|op| Event::Readable { op }))
             .or_else(|| self.writable.pop_first().map(|op| Event::Writable { op }))
             .or_else(|| {

@@ -9,7 +9,7 @@ use super::Node;
 use super::ctx::Ctx;
 use super::peers::tell_members;
 use super::reach::DiskTask;
-use crate::disk::DiskKind;
+use crate::disk::{DiskData, DiskError, DiskKind};
 use crate::error::PeerFault;
 use crate::id::ConnId;
 use crate::members::{Member, Members, State};
@@ -17,29 +17,42 @@ use crate::output::Event;
 use crate::wire::message::{self, MembersUpdate};
 
 impl Node {
-    /// Takes the kept map up, with this node's own entry as it is configured.
+    /// Takes the kept map up, with what peers have told since, and this node's
+    /// own entry as it is configured.
     pub(super) fn load_members(&mut self, kept: Option<&[u8]>) {
         let ctx = &mut self.ctx;
         // A kept map that cannot be read is like none: peers will tell it.
-        ctx.members = kept.and_then(Members::decode).unwrap_or_default();
-        let (me, weight, zone) = (ctx.me(), ctx.config.weight, ctx.config.zone);
-        let own = match ctx.members.get(&me) {
-            Some(own) if own.weight == weight && own.zone == zone => return self.members_changed(),
-            Some(own) => Member {
-                // A peer may have told the greatest counter there is.
-                counter: own.counter.saturating_add(1),
-                weight,
-                zone,
-                ..*own
-            },
+        let kept = kept.and_then(Members::decode).unwrap_or_default();
+        for (node, member) in kept.iter() {
+            ctx.members.merge(node, member, usize::MAX);
+        }
+        let own = match self.ctx.members.get(&self.ctx.me()).copied() {
+            Some(own) if self.is_as_configured(&own) => return self.members_changed(),
+            Some(own) => self.configured(&own),
             None => Member {
                 counter: 1,
                 state: State::Joining,
-                weight,
-                zone,
+                weight: self.ctx.config.weight,
+                zone: self.ctx.config.zone,
             },
         };
         self.set_own(own);
+    }
+
+    fn is_as_configured(&self, own: &Member) -> bool {
+        let config = &self.ctx.config;
+        own.weight == config.weight && own.zone == config.zone
+    }
+
+    /// This node's entry with its weight and zone as they are configured.
+    fn configured(&self, own: &Member) -> Member {
+        Member {
+            // A peer may have told the greatest counter there is.
+            counter: own.counter.saturating_add(1),
+            weight: self.ctx.config.weight,
+            zone: self.ctx.config.zone,
+            ..*own
+        }
     }
 
     //# MEMBER-2: Whoever changes an entry MUST raise its counter.
@@ -53,15 +66,35 @@ impl Node {
     fn members_changed(&mut self) {
         let ctx = &mut self.ctx;
         ctx.replace_placement();
-        ctx.submit(
-            DiskKind::PutMembers(ctx.members.encode()),
-            DiskTask::Members,
-        );
         tell_members(ctx);
-        ctx.events.push(Event::Members);
+        ctx.events.members();
         ctx.arm_dial();
+        self.keep_members();
         self.consider_founding();
         self.members_news = true;
+    }
+
+    /// Writes the map down, once at a time however often it changes, and not
+    /// before it has been read: it would take the place of what was kept.
+    fn keep_members(&mut self) {
+        if !self.ctx.ready || self.members_writing {
+            self.members_unkept = true;
+            return;
+        }
+        (self.members_writing, self.members_unkept) = (true, false);
+        let map = self.ctx.members.encode();
+        self.ctx
+            .submit(DiskKind::PutMembers(map), DiskTask::Members);
+    }
+
+    pub(super) fn members_kept(&mut self, result: Result<DiskData, DiskError>) {
+        self.members_writing = false;
+        if let Err(error) = result {
+            self.ctx.events.push(Event::Trouble(error));
+        }
+        if self.members_unkept {
+            self.keep_members();
+        }
     }
 
     pub(super) fn on_members(&mut self, conn: ConnId, body: &[u8]) -> Result<(), PeerFault> {
@@ -76,7 +109,13 @@ impl Node {
         for entry in update.entries {
             changed |= ctx.members.merge(entry.node, entry.member, max);
         }
-        if changed {
+        let own = self.ctx.members.get(&self.ctx.me()).copied();
+        if let Some(own) = own.filter(|own| self.ctx.ready && !self.is_as_configured(own))
+            && own.counter < u64::MAX
+        {
+            // How much it stores and where it stands is a node's own to say.
+            self.set_own(self.configured(&own));
+        } else if changed {
             self.members_changed();
         } else {
             self.consider_founding();

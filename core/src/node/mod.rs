@@ -63,6 +63,10 @@ pub struct Node {
     paused: bool,
     /// The members have changed since operations were last told.
     members_news: bool,
+    /// The members are being written down.
+    members_writing: bool,
+    /// They have changed since that began.
+    members_unkept: bool,
 }
 
 /// An operation of the embedder's.
@@ -90,6 +94,8 @@ impl Node {
             payments: Payments::default(),
             paused: false,
             members_news: false,
+            members_writing: false,
+            members_unkept: false,
         })
     }
 
@@ -269,7 +275,11 @@ impl Node {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.ctx.events.poll()
+        let event = self.ctx.events.poll();
+        if self.paused {
+            self.set_pause();
+        }
+        event
     }
 
     /// When to call [`Node::handle_timeout`], and why. While anything is
@@ -344,7 +354,8 @@ impl Node {
             DiskTask::Acquired(id) => self.acquired(id, result),
             DiskTask::DebtClaim(debt, claim) => self.debt_claimed(debt, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
-            DiskTask::Members | DiskTask::DebtsCleared => {
+            DiskTask::Members => self.members_kept(result),
+            DiskTask::DebtsCleared => {
                 if let Err(error) = result {
                     self.ctx.events.push(Event::Trouble(error));
                 }
@@ -502,8 +513,11 @@ impl Node {
 
     /// Stops reading while too much is undrained.
     fn set_pause(&mut self) {
-        let limit = 16 * self.ctx.config.limits.disk_operations as usize;
-        let paused = self.ctx.disk.len() > limit;
+        let limits = &self.ctx.config.limits;
+        let limit = 16 * limits.disk_operations as usize;
+        let paused = self.ctx.disk.len() > limit
+            || self.ctx.jobs.len() > limit
+            || self.ctx.events.len() > 4 * limits.connections as usize;
         if paused != self.paused {
             self.paused = paused;
             let conns: Vec<ConnId> = self.ctx.sessions.keys().copied().collect();

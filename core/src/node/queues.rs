@@ -14,6 +14,8 @@ pub(super) struct DiskQueue<T> {
     in_flight_max: usize,
     keys: BTreeMap<DiskKey, KeyState<T>>,
     runnable: VecDeque<(DiskKind, T)>,
+    /// How many wait for their key.
+    waiting: usize,
     in_flight: BTreeMap<NonZeroU64, (T, DiskKey, bool)>,
 }
 
@@ -32,6 +34,7 @@ impl<T> DiskQueue<T> {
             in_flight_max,
             keys: BTreeMap::new(),
             runnable: VecDeque::new(),
+            waiting: 0,
             in_flight: BTreeMap::new(),
         }
     }
@@ -44,6 +47,7 @@ impl<T> DiskQueue<T> {
             waiting: VecDeque::new(),
         });
         state.waiting.push_back((kind, waiter));
+        self.waiting += 1;
         self.start(key);
     }
 
@@ -60,6 +64,7 @@ impl<T> DiskQueue<T> {
             state.readers += u32::from(reads);
             state.writing = !reads;
             self.runnable.extend(state.waiting.pop_front());
+            self.waiting -= 1;
         }
         if state.readers == 0 && !state.writing && state.waiting.is_empty() {
             self.keys.remove(&key);
@@ -101,7 +106,7 @@ impl<T> DiskQueue<T> {
 
     /// Operations that are not done yet.
     pub(super) fn len(&self) -> usize {
-        self.in_flight.len() + self.runnable.len()
+        self.in_flight.len() + self.runnable.len() + self.waiting
     }
 }
 
@@ -138,6 +143,11 @@ impl<T> JobQueue<T> {
 
     pub(super) fn has_output(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Jobs that are not done yet.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 }
 
@@ -235,6 +245,18 @@ mod tests {
         queue.complete(op.complete(Err(DiskError::NotFound)));
         assert!(queue.has_output());
         assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn operations_that_wait_for_their_key_count() {
+        let (mut queue, mut mint) = (DiskQueue::new(10), Mint::new());
+        (0..5).for_each(|_| queue.submit(forget(1), ()));
+        assert_eq!(queue.len(), 5);
+        for left in (0..5).rev() {
+            let op = queue.poll(&mut mint).unwrap();
+            queue.complete(op.complete(Ok(DiskData::Done)));
+            assert_eq!(queue.len(), left);
+        }
     }
 
     #[test]

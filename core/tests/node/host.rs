@@ -170,6 +170,24 @@ impl Host {
     }
 
     pub(crate) fn with_disk(config: Config, disk: Disk) -> Self {
+        let mut host = Self::started(config, disk);
+        host.run();
+        host
+    }
+
+    /// A node whose store keeps this map and answers nothing yet.
+    pub(crate) fn loading(config: Config, members: Option<Bytes>) -> Self {
+        let disk = Disk {
+            members,
+            ..Disk::default()
+        };
+        let mut host = Self::started(config, disk);
+        host.hold_back = Some(|_| true);
+        host.run();
+        host
+    }
+
+    fn started(config: Config, disk: Disk) -> Self {
         let seed = *config.node.as_bytes();
         let mut host = Self {
             node: Node::new(config, seed, Instant::ZERO).unwrap(),
@@ -182,7 +200,6 @@ impl Host {
             trace: Vec::new(),
         };
         host.handle(Input::Wall(UnixMillis(WALL)));
-        host.run();
         host
     }
 

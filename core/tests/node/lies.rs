@@ -58,6 +58,16 @@ pub(crate) fn chunked(name: &str, data: &[u8]) -> (StoredRecord, SealedBlob) {
     )
 }
 
+/// A request to keep a record whose signature is wrong.
+pub(crate) fn forged_keep() -> Bytes {
+    let mut record = record("file", DATA, WALL);
+    record.head = flip(&record.head, record.head.len() - 1);
+    message::encode(&message::Keep {
+        record: RecordParts::from(&record),
+        repair: false,
+    })
+}
+
 /// A client of a cluster of three others, all of them peers here.
 fn client() -> (Host, [Peer; 3]) {
     let ids = [id(1), id(2), id(3)];

@@ -7,5 +7,6 @@ mod admission;
 mod asking;
 mod debts;
 mod lies;
+mod members;
 mod serving;
 mod sessions;
