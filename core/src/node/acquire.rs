@@ -49,10 +49,14 @@ enum State {
     Writing,
 }
 
+/// A blob and the length that its claims give it. Whoever claims one at a
+/// wrong length comes to nothing by itself, and hinders nobody else.
+pub(super) type Wanted = (BlobId, u32);
+
 #[derive(Debug, Default)]
 pub(super) struct Acquires {
-    blobs: BTreeMap<BlobId, Acquire>,
-    waiting: VecDeque<BlobId>,
+    blobs: BTreeMap<Wanted, Acquire>,
+    waiting: VecDeque<Wanted>,
 }
 
 impl Acquires {
@@ -62,7 +66,8 @@ impl Acquires {
             Asker::Peer((conn, ..)) => ctx.sessions.get(&conn).map(|session| session.peer),
             Asker::Debt(_) => None,
         };
-        if let Some(acquire) = self.blobs.get_mut(&claim.blob) {
+        let wanted = (claim.blob, claim.len);
+        if let Some(acquire) = self.blobs.get_mut(&wanted) {
             acquire.claims.push((asker, claim));
             acquire
                 .sources
@@ -80,36 +85,36 @@ impl Acquires {
             sources,
             state: State::Waiting,
         };
-        self.blobs.insert(claim.blob, acquire);
-        self.waiting.push_back(claim.blob);
+        self.blobs.insert(wanted, acquire);
+        self.waiting.push_back(wanted);
         self.start(ctx);
     }
 
     /// Fetches what waits, as far as there is memory.
     fn start(&mut self, ctx: &mut Ctx) {
-        while let Some(id) = self.waiting.front().copied() {
-            let len = self.blobs.get(&id).and_then(Acquire::len);
-            if !ctx.receive_pool.take(len.unwrap_or(0)) {
+        while let Some(wanted) = self.waiting.front().copied() {
+            if !ctx.receive_pool.take(wanted.1 as usize) {
                 return;
             }
             self.waiting.pop_front();
-            if !self.fetch_next(ctx, id) {
+            if !self.fetch_next(ctx, wanted) {
                 let me = ctx.me();
                 ctx.answers
-                    .push_back((Waiter::Acquire(id), me, Answer::No(No::Unreachable)));
+                    .push_back((Waiter::Acquire(wanted), me, Answer::No(No::Unreachable)));
             }
         }
     }
 
     /// Asks the next source. False if there is none left.
-    fn fetch_next(&mut self, ctx: &mut Ctx, id: BlobId) -> bool {
-        let Some(acquire) = self.blobs.get_mut(&id) else {
+    fn fetch_next(&mut self, ctx: &mut Ctx, wanted: Wanted) -> bool {
+        let Some(acquire) = self.blobs.get_mut(&wanted) else {
             return false;
         };
         while let Some(source) = acquire.sources.pop_front() {
-            if let Some(len) = acquire.len().filter(|_| ctx.is_reachable(&source)) {
+            if ctx.is_reachable(&source) {
                 acquire.state = State::Fetching(source);
-                ctx.fetch(source, id, len, Waiter::Acquire(id));
+                let (id, len) = wanted;
+                ctx.fetch(source, id, len as usize, Waiter::Acquire(wanted));
                 return true;
             }
         }
@@ -117,26 +122,18 @@ impl Acquires {
     }
 
     /// Forgets one, with its memory given back.
-    fn end(&mut self, ctx: &mut Ctx, id: &BlobId) -> Vec<(Asker, Claim)> {
-        let Some(acquire) = self.blobs.remove(id) else {
+    fn end(&mut self, ctx: &mut Ctx, wanted: Wanted) -> Vec<(Asker, Claim)> {
+        let Some(acquire) = self.blobs.remove(&wanted) else {
             return Vec::new();
         };
-        ctx.receive_pool.give(acquire.len().unwrap_or(0));
+        ctx.receive_pool.give(wanted.1 as usize);
         acquire.claims
     }
 }
 
-impl Acquire {
-    /// The length that the first claim gives: the id settles whether it is
-    /// right.
-    fn len(&self) -> Option<usize> {
-        self.claims.first().map(|(_, claim)| claim.len as usize)
-    }
-}
-
 impl Node {
-    pub(super) fn acquire_answer(&mut self, id: BlobId, from: NodeId, answer: Answer) {
-        let Some(acquire) = self.acquires.blobs.get_mut(&id) else {
+    pub(super) fn acquire_answer(&mut self, wanted: Wanted, from: NodeId, answer: Answer) {
+        let Some(acquire) = self.acquires.blobs.get_mut(&wanted) else {
             return;
         };
         // This node itself says that there is no source left.
@@ -148,15 +145,20 @@ impl Node {
                 //# CLAIM-4: A replica MUST check a fetched blob against its id
                 //# before it keeps it, and ask elsewhere if it is another.
                 acquire.state = State::Checking(from);
-                self.ctx
-                    .job(Work::CheckBlob { id, bytes }, JobTask::Acquire(id));
+                self.ctx.job(
+                    Work::CheckBlob {
+                        id: wanted.0,
+                        bytes,
+                    },
+                    JobTask::Acquire(wanted),
+                );
             }
-            _ => self.acquire_failed(id),
+            _ => self.acquire_failed(wanted),
         }
     }
 
-    pub(super) fn acquire_checked(&mut self, id: BlobId, checked: Option<Bytes>) {
-        let Some(acquire) = self.acquires.blobs.get_mut(&id) else {
+    pub(super) fn acquire_checked(&mut self, wanted: Wanted, checked: Option<Bytes>) {
+        let Some(acquire) = self.acquires.blobs.get_mut(&wanted) else {
             return;
         };
         let State::Checking(from) = acquire.state else {
@@ -171,28 +173,30 @@ impl Node {
                     ..*claim
                 };
                 self.ctx.holding = true;
-                self.ctx
-                    .submit(DiskKind::PutBlob { claim, bytes }, DiskTask::Acquired(id));
+                self.ctx.submit(
+                    DiskKind::PutBlob { claim, bytes },
+                    DiskTask::Acquired(wanted),
+                );
             }
             _ => {
                 self.ctx.lied(from);
-                self.acquire_failed(id);
+                self.acquire_failed(wanted);
             }
         }
     }
 
     /// One source failed: the next, or nobody.
-    fn acquire_failed(&mut self, id: BlobId) {
-        if !self.acquires.fetch_next(&mut self.ctx, id) {
-            for (asker, _) in self.acquires.end(&mut self.ctx, &id) {
+    fn acquire_failed(&mut self, wanted: Wanted) {
+        if !self.acquires.fetch_next(&mut self.ctx, wanted) {
+            for (asker, _) in self.acquires.end(&mut self.ctx, wanted) {
                 self.acquire_ended(asker, Some(Refusal::Missing));
             }
             self.acquires.start(&mut self.ctx);
         }
     }
 
-    pub(super) fn acquired(&mut self, id: BlobId, result: Result<DiskData, DiskError>) {
-        let claims = self.acquires.end(&mut self.ctx, &id);
+    pub(super) fn acquired(&mut self, wanted: Wanted, result: Result<DiskData, DiskError>) {
+        let claims = self.acquires.end(&mut self.ctx, wanted);
         let refused = result.err().map(|error| refusal(&error));
         for (at, (asker, claim)) in claims.into_iter().enumerate() {
             match (asker, refused) {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-use super::acquire::ClaimRef;
+use super::acquire::{ClaimRef, Wanted};
 use super::ctx::{Ctx, Timer};
 use super::session::Pending;
 use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Part, RecordKey, StoredRecord};
@@ -22,7 +22,7 @@ pub(super) enum Waiter {
     /// An operation, at one of its steps.
     Op(OpId, Step),
     /// This node as a replica, which gets a blob for others.
-    Acquire(BlobId),
+    Acquire(Wanted),
     /// A debt that is being paid.
     Debt(Debt),
     /// The answer changes nothing.
@@ -92,7 +92,7 @@ pub(super) enum DiskTask {
     },
     Claim(ClaimRef, Claim),
     /// An acquired blob is being written.
-    Acquired(BlobId),
+    Acquired(Wanted),
     Members,
     /// A blob that this node owes itself.
     DebtClaim(Debt, Claim),
@@ -112,7 +112,7 @@ pub(super) enum JobTask {
         repair: bool,
     },
     /// A blob is checked before it is kept.
-    Acquire(BlobId),
+    Acquire(Wanted),
     /// A peer's record is checked before it is handed on to who lacks it.
     Debt(Debt, NodeId),
 }

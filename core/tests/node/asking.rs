@@ -102,6 +102,25 @@ fn wrong_bytes_are_not_kept_and_the_next_source_is_asked() {
 }
 
 #[test]
+fn a_claim_at_a_wrong_length_hinders_nobody_else() {
+    let blob = blob(1000, 7);
+    let mut host = Host::founded(config(ME), &[id(1), id(2)]);
+    let mut wrong = Peer::admitted(&mut host, id(1));
+    let mut good = Peer::admitted(&mut host, id(2));
+    let claim = |len| claim_of(&[(BlobId::of(&blob), len)]);
+    wrong.ask(&mut host, kind::CLAIM, &claim(500));
+    good.ask(&mut host, kind::CLAIM, &claim(blob.len()));
+    let asked = good.asked(&mut host, kind::FETCH).remove(0);
+    good.data(&mut host, &asked, &blob);
+    let held = ClaimAnswer {
+        index: 0,
+        refusal: None,
+    };
+    assert_eq!(claimed(&good.received(&mut host)), [(0, held)]);
+    assert_eq!(host.disk.blobs.len(), 1);
+}
+
+#[test]
 fn data_beyond_what_was_asked_for_ends_the_session() {
     let blob = blob(1000, 7);
     for extra in [&blob[..1], &vec![0; BODY_MAX as usize]] {
