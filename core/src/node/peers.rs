@@ -240,6 +240,10 @@ impl Node {
         let Some(session) = self.ctx.sessions.get_mut(&conn) else {
             return Ok(());
         };
+        // Any sign of life will do; what was not offered meanwhile is now.
+        if core::mem::take(&mut session.lagging) {
+            self.ctx.ups.push(session.peer);
+        }
         match &mut session.stage {
             Stage::Closing => Ok(()),
             Stage::Admitting(_) => self.on_admission(conn, &frame),
@@ -344,7 +348,6 @@ impl Node {
             return Err(PeerFault::Unrequested);
         };
         let more = frame.flags.contains(Flags::MORE);
-        let was_lagging = core::mem::take(&mut session.lagging);
         let kept = match answer(ctx, peer, pending, &frame) {
             Ok(kept) => kept,
             // The one who waits is told, then the session ends.
@@ -353,9 +356,6 @@ impl Node {
                 return Err(fault);
             }
         };
-        if was_lagging {
-            ctx.ups.push(peer);
-        }
         let Some(session) = ctx.sessions.get_mut(&conn) else {
             return Ok(());
         };
@@ -468,7 +468,7 @@ impl Node {
         //# for its own request time (15 seconds unless configured), and ask another
         //# replica. Where more than half of the requests that a peer allows are
         //# cancelled and unanswered, it SHOULD close the session.
-        session.lagging = true;
+        session.lag();
         if !matches!(pending, Pending::Abandoned { .. }) {
             session.control(kind::CANCEL, Flags::NONE, request, &[]);
             ctx.dirty.insert(conn);
@@ -488,7 +488,10 @@ impl Node {
         };
         let wait = ctx.config.timing.request;
         let (overdue, next) = session.take_overdue(ctx.now, wait);
-        session.lagging |= !overdue.is_empty();
+        if !overdue.is_empty() {
+            session.lag();
+            ctx.dirty.insert(conn);
+        }
         let peer = session.peer;
         for pending in overdue {
             ctx.give_up(peer, pending, &No::Silent);

@@ -171,6 +171,11 @@ impl Ctx {
             None => self
                 .answers
                 .push_back((waiter, node, Answer::No(No::Unreachable))),
+            // A blob for every place in a put's window would wait for it in turn.
+            Some(session) if session.lagging => {
+                self.answers
+                    .push_back((waiter, node, Answer::No(No::Silent)));
+            }
             Some(session) => {
                 session.claim(claim, waiter, now);
                 let conn = session.conn;

@@ -253,6 +253,13 @@ impl Session {
         true
     }
 
+    /// A request has gone unanswered for too long: nothing is offered to the
+    /// peer until it gives a sign of life, for which it is asked.
+    pub(super) fn lag(&mut self) {
+        self.lagging = true;
+        self.ping_due = true;
+    }
+
     /// Asks for a sign of life.
     pub(super) fn ping(&mut self) {
         self.ping_due = true;

@@ -328,3 +328,28 @@ fn a_claimer_that_goes_away_leaves_no_memory_taken() {
         assert_eq!(host.disk.blobs.len(), usize::from(step == 2));
     }
 }
+
+#[test]
+fn a_silent_replica_is_offered_nothing_more_until_it_gives_a_sign_of_life() {
+    let mut host = Host::founded(config(ME), &[id(1), id(2)]);
+    let mut good = Peer::admitted(&mut host, id(1));
+    let mut silent = Peer::admitted(&mut host, id(2));
+    // The version to go above is known from this node and the good one.
+    let told = |host: &mut Host, good: &mut Peer| {
+        for frame in good.asked(host, kind::LOOKUP) {
+            good.answer(host, &frame, &Found { record: None });
+        }
+    };
+    host.put("one", &noise(100_000));
+    told(&mut host, &mut good);
+    assert!(!silent.asked(&mut host, kind::CLAIM).is_empty());
+    let request = config(ME).timing.request;
+    host.pass(request);
+    assert!(!silent.asked(&mut host, kind::PING).is_empty());
+    host.put("other", &noise(100_001));
+    told(&mut host, &mut good);
+    assert!(!good.asked(&mut host, kind::CLAIM).is_empty());
+    assert!(silent.asked(&mut host, kind::CLAIM).is_empty());
+    silent.send(&mut host, kind::PONG, Flags::NONE, 0, &[]);
+    assert!(!silent.asked(&mut host, kind::CLAIM).is_empty());
+}
