@@ -150,6 +150,13 @@ pub enum OpError {
         /// Whether the record had been sent to any replica.
         unknown: bool,
     },
+    /// As many copies are owed to members that are away as may be remembered.
+    /// The name is unchanged.
+    #[error("{debts} copies are owed to members that are away, and no more may be")]
+    Indebted {
+        /// How many are owed.
+        debts: usize,
+    },
     /// A confirmed answer was asked for and too few replicas answered.
     #[error("unconfirmed: {answered} of {needed} required answers")]
     Unconfirmed {

@@ -2,8 +2,9 @@
 //! the put that made them goes on without that copy, and paid when the member
 //! can be reached.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound::{self, Unbounded};
 
 use super::Node;
 use super::acquire::Asker;
@@ -20,28 +21,39 @@ const AT_ONCE: usize = 32;
 
 /// Debts that are being paid.
 #[derive(Debug, Default)]
-pub(super) struct Payments(BTreeSet<Debt>);
+pub(super) struct Payments {
+    debts: BTreeSet<Debt>,
+    /// For each member the debt that was tried last: those behind it are next,
+    /// so that what cannot be paid holds up nothing.
+    last: BTreeMap<NodeId, Debt>,
+}
 
 impl Ctx {
     /// Writes debts of `op` down; it hears of it as [`Step::Debts`].
     pub(super) fn owe(&mut self, op: OpId, debts: Vec<Debt>) {
         for debt in &debts {
-            // A debt of an earlier put that settles with this one's.
-            if let Some(Some(other)) = self.debts.insert(*debt, Some(op))
-                && other != op
-            {
-                self.paid_for(other);
+            // A file with equal chunks owes one copy for all of them. A debt
+            // names its put, so it is never another operation's.
+            if self.debts.insert(*debt, Some(op)) != Some(Some(op)) {
+                *self.settling.entry(op).or_insert(0) += 1;
             }
-            *self.settling.entry(op).or_insert(0) += 1;
         }
         self.submit(
             DiskKind::PutDebts(debts),
             DiskTask::Reach(Waiter::Op(op, Step::Debts)),
         );
-        self.arm(Timer::Debts, self.config.timing.request);
+        // One that is set stands: new debts do not put off the old.
+        if !self.timers.is_set(Timer::Debts) {
+            self.arm(Timer::Debts, self.config.timing.request);
+        }
     }
 
-    /// One copy that `op` owed is there, or no longer its own to settle.
+    /// Whether so many more debts may be remembered.
+    pub(super) fn may_owe(&self, more: usize) -> bool {
+        more == 0 || self.debts.len() + more <= self.config.limits.debts as usize
+    }
+
+    /// One copy that `op` owed is there.
     fn paid_for(&mut self, op: OpId) {
         let Some(owed) = self.settling.get_mut(&op) else {
             return;
@@ -66,20 +78,27 @@ impl Node {
             target,
             owed: LEAST,
         };
-        let range = self.ctx.debts.range(least..).map(|(debt, _)| *debt);
-        let paying = self
-            .payments
-            .0
-            .range(least..)
-            .take_while(|debt| debt.target == target)
-            .count();
-        let next: Vec<Debt> = range
-            .take_while(|debt| debt.target == target)
-            .filter(|debt| !self.payments.0.contains(debt))
-            .take(AT_ONCE.saturating_sub(paying))
+        let theirs = |debt: &&Debt| debt.target == target;
+        let paying = self.payments.debts.range(least..).take_while(theirs);
+        let room = AT_ONCE.saturating_sub(paying.count());
+        let last = self.payments.last.get(&target).copied().unwrap_or(least);
+        let owed = self.ctx.debts.range((Bound::Excluded(last), Unbounded));
+        let before = self.ctx.debts.range(least..=last);
+        let next: Vec<Debt> = owed
+            .map(|(debt, _)| debt)
+            .take_while(theirs)
+            .chain(before.map(|(debt, _)| debt))
+            .filter(|debt| !self.payments.debts.contains(debt))
+            .take(room)
+            .copied()
             .collect();
+        match next.last() {
+            Some(last) => self.payments.last.insert(target, *last),
+            None if room > 0 => self.payments.last.remove(&target),
+            None => None,
+        };
         for debt in next {
-            self.payments.0.insert(debt);
+            self.payments.debts.insert(debt);
             match debt.owed {
                 Owed::Blob(claim) if target == self.ctx.me() => {
                     self.ctx
@@ -158,7 +177,7 @@ impl Node {
         match replicas.get(at % replicas.len().max(1)) {
             Some(node) => self.ctx.lookup(*node, key, Part::All, Waiter::Debt(debt)),
             None => {
-                self.payments.0.remove(&debt);
+                self.payments.debts.remove(&debt);
             }
         }
     }
@@ -170,7 +189,7 @@ impl Node {
         if record.version >= version {
             self.ctx.keep(debt.target, record, true, Waiter::Debt(debt));
         } else {
-            self.payments.0.remove(&debt);
+            self.payments.debts.remove(&debt);
         }
     }
 
@@ -185,7 +204,7 @@ impl Node {
             Ok(record) => self.hand_on(debt, &record),
             Err(_) => {
                 self.ctx.lied(from);
-                self.payments.0.remove(&debt);
+                self.payments.debts.remove(&debt);
             }
         }
     }
@@ -197,7 +216,7 @@ impl Node {
                 self.ctx.job(Work::CheckRecord(record), task);
             }
             Answer::Held => {
-                self.payments.0.remove(&debt);
+                self.payments.debts.remove(&debt);
                 if let Some(op) = self.ctx.debts.remove(&debt) {
                     self.ctx
                         .submit(DiskKind::ClearDebts([debt].into()), DiskTask::DebtsCleared);
@@ -207,7 +226,7 @@ impl Node {
             }
             // The next round tries again.
             _ => {
-                self.payments.0.remove(&debt);
+                self.payments.debts.remove(&debt);
             }
         }
     }

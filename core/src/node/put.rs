@@ -15,7 +15,7 @@ use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until};
 use super::reach::{Answer, JobTask, No, Step, Waiter};
-use crate::disk::{Claim, Debt, Owed, RecordKey, StoredRecord};
+use crate::disk::{Claim, Debt, DiskError, Owed, RecordKey, StoredRecord};
 use crate::error::{OpError, PushError};
 use crate::id::{NodeId, OpId, PutId};
 use crate::job::{Made, SealWork, Work};
@@ -93,6 +93,13 @@ struct Blob {
 enum Place {
     Chunk(u64),
     Node(u8, u64),
+}
+
+impl Blob {
+    /// Whether it has copies enough and there is no room for what is owed.
+    fn is_held_up(&self) -> bool {
+        self.counted && self.copies.is_settled()
+    }
 }
 
 #[derive(Debug)]
@@ -313,12 +320,10 @@ impl PutOp {
             }
             Step::Debts => {
                 self.debts_writing -= 1;
-                match answer {
-                    Answer::No(No::Disk(error)) if !self.finished => {
-                        self.fail(ctx, OpError::Disk(error))
-                    }
-                    _ => self.check_record(ctx),
+                if let Answer::No(No::Disk(error)) = answer {
+                    self.debts_unkept(ctx, error);
                 }
+                self.check_record(ctx);
             }
             Step::Body | Step::Piece(_) => {}
         }
@@ -437,6 +442,10 @@ impl PutOp {
         if !enough {
             return ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
         }
+        if !ctx.may_owe(blob.copies.failed().count()) {
+            // It waits until others are paid.
+            return ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
+        }
         let Some(blob) = self.blobs.remove(&number) else {
             return;
         };
@@ -453,6 +462,25 @@ impl PutOp {
             ctx.give_put_room(self.id, &mut self.held);
         }
         self.advance(ctx);
+    }
+
+    /// What is owed could not be written down. Once the record was sent, the
+    /// put may have happened all the same.
+    fn debts_unkept(&mut self, ctx: &mut Ctx, error: DiskError) {
+        let Some(record) = &self.record else {
+            return self.fail(ctx, OpError::Disk(error));
+        };
+        let copies = record.copies.durable() as u8;
+        let (needed, unknown) = (ctx.config.durable, true);
+        ctx.events.push(Event::Trouble(error));
+        self.fail(
+            ctx,
+            OpError::Unavailable {
+                copies,
+                needed,
+                unknown,
+            },
+        );
     }
 
     fn owe(&mut self, ctx: &mut Ctx, debts: Vec<Debt>) {
@@ -524,7 +552,9 @@ impl PutOp {
     }
 
     fn check_record(&mut self, ctx: &mut Ctx) {
-        let Some(record) = &self.record else { return };
+        let Some(record) = self.record.as_ref().filter(|_| !self.over) else {
+            return;
+        };
         let copies = record.copies.durable();
         let enough = copies >= usize::from(ctx.config.durable);
         let settled = record.copies.is_settled();
@@ -611,6 +641,9 @@ impl PutOp {
                     Waiter::Op(self.id, Step::Blob(number)),
                 );
             }
+            if blob.is_held_up() {
+                self.check_blob(ctx, number);
+            }
         }
         if let Some(record) = &mut self.record
             && !self.record_owed
@@ -668,7 +701,11 @@ impl PutOp {
             No::Disk(error) => Some(error.clone()),
             _ => None,
         });
+        let stored = !self.blobs.is_empty() && self.blobs.values().all(|blob| blob.counted);
         let error = match disk.last() {
+            _ if stored && !ctx.may_owe(1) => OpError::Indebted {
+                debts: ctx.debts.len(),
+            },
             Some(error) if self.record.is_none() => OpError::Disk(error),
             _ => OpError::Unavailable {
                 copies: copies as u8,

@@ -73,7 +73,9 @@ impl Peer {
         let own = self.admission.hello().clone();
         self.send(host, kind::HELLO, Flags::NONE, 0, &own);
         self.send(host, kind::PROOF, Flags::NONE, 0, &proof);
-        let first = self.received(host).remove(0);
+        let mut frames = self.received(host);
+        let first = frames.remove(0);
+        self.inbox = frames;
         self.admission.take_proof(&first.body, &[key()]).unwrap();
     }
 

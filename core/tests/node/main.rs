@@ -10,3 +10,4 @@ mod lies;
 mod members;
 mod serving;
 mod sessions;
+mod writing;
