@@ -1,5 +1,6 @@
 //! What is stored: files of the user's, or made up.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -70,6 +71,13 @@ pub(crate) fn gather(args: &Args) -> Result<Vec<Source>, Failure> {
                 kind: Kind::Picture(number),
             });
         }
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = files.iter().find(|file| !names.insert(file.name.as_str())) {
+        let name = twice.name.as_str();
+        return Err(Failure::Usage(format!(
+            "two of the files named would be stored as `{name}`; name them in two runs"
+        )));
     }
     if files.is_empty() {
         return Err(Failure::Usage("there is no file in what was named".into()));
