@@ -519,6 +519,9 @@ fn answer(
     //# with MORE, or REFUSED instead of the rest of it, without MORE; anything else is a
     //# fault. Only CLAIM and FETCH have answers of more than one frame: each of a CLAIM's
     //# is a message by itself, a FETCH's together are the blob.
+    if frame.flags.contains(Flags::MORE) && !matches!(frame.kind, kind::CLAIM | kind::DATA) {
+        return Err((pending, PeerFault::BadMessage));
+    }
     if frame.kind == kind::REFUSED {
         let Ok(Refused { reason }) = message::decode(&frame.body) else {
             return Err((pending, PeerFault::BadMessage));

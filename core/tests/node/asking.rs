@@ -168,7 +168,7 @@ fn a_refusal_that_is_to_go_on_ends_the_session() {
     let body = message::encode(&message::Refused { reason });
     let flags = Flags::RESPONSE | Flags::MORE;
     peer.send(&mut host, kind::REFUSED, flags, asked.request, &body);
-    assert_eq!(peer.fault(&mut host), Some(PeerFault::Unrequested));
+    assert_eq!(peer.fault(&mut host), Some(PeerFault::BadMessage));
     assert_eq!(host.memory(), 0);
 }
 

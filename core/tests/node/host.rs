@@ -122,8 +122,11 @@ impl Disk {
             }
             DiskKind::PutRecord(record) => {
                 let records = self.records.entry(record.key).or_default();
-                records.push(record.clone());
-                records.sort_by_key(|record| (record.version, record.head_hash));
+                let rank = |record: &StoredRecord| (record.version, record.head_hash);
+                if records.iter().all(|of| rank(of) != rank(record)) {
+                    records.push(record.clone());
+                }
+                records.sort_by_key(rank);
             }
             DiskKind::GetRecord { key, part } => {
                 let newest = self.records.get(key).and_then(|records| records.last());

@@ -4,10 +4,12 @@ mod fake_peer;
 mod host;
 
 mod admission;
+mod any_bytes;
 mod asking;
 mod debts;
 mod lies;
 mod members;
+mod pair;
 mod serving;
 mod sessions;
 mod writing;

@@ -14,7 +14,7 @@ use peerhold_core::{BlobId, NameTag, NamespaceId, PeerFault};
 use crate::fake_peer::{Peer, id};
 use crate::host::{Host, ME, config, noise};
 
-fn lookup() -> Lookup {
+pub(crate) fn lookup() -> Lookup {
     let (namespace, tag) = (NamespaceId([1; 32]), NameTag([2; 32]));
     let key = RecordKey { namespace, tag };
     Lookup {
