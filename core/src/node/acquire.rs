@@ -201,6 +201,10 @@ impl Node {
                     self.ctx
                         .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim));
                 }
+                (Asker::Debt(debt), None) if at > 0 => {
+                    self.ctx
+                        .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
+                }
                 (asker, refused) => self.acquire_ended(asker, refused),
             }
         }

@@ -101,6 +101,7 @@ impl Node {
             self.payments.debts.insert(debt);
             match debt.owed {
                 Owed::Blob(claim) if target == self.ctx.me() => {
+                    self.ctx.is_counted_on(&claim.blob);
                     self.ctx
                         .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
                 }

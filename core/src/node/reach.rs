@@ -164,6 +164,7 @@ impl Ctx {
                 None => DiskKind::Claim(*claim),
             };
             self.holding = true;
+            self.is_counted_on(&claim.blob);
             return self.submit(kind, DiskTask::Reach(waiter));
         }
         let now = self.now;

@@ -409,6 +409,12 @@ impl Node {
     // Claims.
 
     fn on_claim(&mut self, conn: ConnId, request: u32, claim: &ClaimBlobs) {
+        let open = self.serves.claims.range((conn, 0)..=(conn, u32::MAX));
+        let open: usize = open.map(|(_, left)| left).sum();
+        let most = 4 * self.ctx.config.limits.requests as usize;
+        if open + claim.blobs.len() > most.max(2 * message::CLAIMS_MAX) {
+            return self.refuse(conn, request, Refusal::Busy);
+        }
         self.serves
             .claims
             .insert((conn, request), claim.blobs.len());
@@ -428,6 +434,7 @@ impl Node {
                 tag: claim.tag,
                 put: claim.put,
             };
+            self.ctx.is_counted_on(&claim.blob);
             self.ctx.submit(
                 DiskKind::Claim(claim),
                 DiskTask::Claim((conn, request, index), claim),

@@ -309,3 +309,24 @@ fn a_claimer_that_goes_away_leaves_no_memory_taken() {
         assert_eq!(host.disk.blobs.len(), usize::from(step == 2));
     }
 }
+
+#[test]
+fn a_peer_cannot_have_more_and_more_blobs_wait_for_memory() {
+    let mut config = config(ME);
+    config.limits.requests = 8;
+    let mut host = Host::new(config);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    let entry = |at: usize| (BlobId([at as u8; 32]), BLOB_MAX);
+    for from in [0, 64, 128] {
+        let blobs: Vec<_> = (from..from + 64).map(entry).collect();
+        peer.ask(&mut host, kind::CLAIM, &claim_of(&blobs));
+    }
+    let frames = peer.received(&mut host);
+    let refused: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame.kind == kind::REFUSED)
+        .map(|frame| (frame.request, message::decode(&frame.body).unwrap()))
+        .collect();
+    let reason = Refusal::Busy;
+    assert_eq!(refused, [(2, message::Refused { reason })]);
+}

@@ -43,7 +43,7 @@ pub(crate) fn record_of(name: &str, content: &Content, size: usize, millis: u64)
 /// A record of a file of one chunk, and the chunk.
 pub(crate) fn chunked(name: &str, data: &[u8]) -> (StoredRecord, SealedBlob) {
     let mut chunk = ChunkBuffer::with_capacity(data.len());
-    chunk.extend(data);
+    assert_eq!(chunk.extend(data), data.len());
     let sealed = seal_chunk(writer().reader(), chunk, 1).unwrap();
     let Entry { id, key, len } = sealed.entry();
     let root = Root {
