@@ -9,10 +9,9 @@ use bytes::Bytes;
 
 use super::Node;
 use super::ctx::Ctx;
-use super::reach::{Answer, DiskTask, JobTask, No, Waiter};
-use super::serve::refusal;
-use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind};
-use crate::id::{BlobId, ConnId, NodeId};
+use super::task::{Answer, Asker, DiskTask, JobTask, No, Waiter, Wanted, refusal};
+use crate::disk::{Claim, DiskData, DiskError, DiskKind};
+use crate::id::NodeId;
 use crate::job::Work;
 use crate::wire::message::Refusal;
 
@@ -26,18 +25,6 @@ struct Acquire {
     state: State,
 }
 
-/// Who wants a blob to be here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asker {
-    /// A claim of a peer's, one of its blobs.
-    Peer(ClaimRef),
-    /// This node, which owes it to itself.
-    Debt(Debt),
-}
-
-/// One blob of a peer's claim: connection, request, index.
-pub(super) type ClaimRef = (ConnId, u32, u8);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// For memory.
@@ -48,10 +35,6 @@ enum State {
     Checking(NodeId),
     Writing,
 }
-
-/// A blob and the length that its claims give it. Whoever claims one at a
-/// wrong length comes to nothing by itself, and hinders nobody else.
-pub(super) type Wanted = (BlobId, u32);
 
 #[derive(Debug, Default)]
 pub(super) struct Acquires {
@@ -204,6 +187,10 @@ impl Node {
                 (Asker::Peer(asker), None) if at > 0 => {
                     self.ctx
                         .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim));
+                }
+                (Asker::Debt(debt), None) if at > 0 => {
+                    self.ctx
+                        .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
                 }
                 (asker, refused) => self.acquire_ended(asker, refused),
             }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::reach::No;
+use super::task::No;
 use crate::id::NodeId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use rand_core::Rng;
 use super::book::Book;
 use super::events::Events;
 use super::queues::{Budget, DiskQueue, JobQueue};
-use super::reach::{Answer, DiskTask, JobTask, Waiter};
 use super::session::Session;
+use super::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
 use crate::disk::{Debt, DiskKind, RecordKey};
 use crate::id::{BlobId, ConnId, Mint, NodeId, OpId};
@@ -104,6 +104,9 @@ pub(super) struct Ctx {
     hot: BTreeMap<BlobId, Hot>,
     /// Blobs that are no longer kept in memory, for those that they go to.
     pub(super) cooled: Vec<BlobId>,
+    /// Blobs that operations are about to drop here, while nobody else comes to
+    /// count on them.
+    forgetting: BTreeMap<BlobId, Vec<OpId>>,
     /// Copies owed, each with the operation that will settle when it is paid.
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
     /// How many copies each operation owes.
@@ -159,6 +162,7 @@ impl Ctx {
             parted: Vec::new(),
             hot: BTreeMap::new(),
             cooled: Vec::new(),
+            forgetting: BTreeMap::new(),
             debts: BTreeMap::new(),
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
@@ -266,6 +270,23 @@ impl Ctx {
         self.hot.get(id).map(|hot| hot.bytes.clone())
     }
 
+    /// `op` is about to drop a blob here.
+    pub(super) fn will_forget(&mut self, id: BlobId, op: OpId) {
+        self.forgetting.entry(id).or_default().push(op);
+    }
+
+    /// Someone is told that a blob is held here, and counts on it: whoever was
+    /// about to drop it keeps it. Two nodes that count on each other would
+    /// otherwise both drop theirs.
+    pub(super) fn is_counted_on(&mut self, id: &BlobId) {
+        self.forgetting.remove(id);
+    }
+
+    /// Whether `op` may still drop a blob.
+    pub(super) fn may_forget(&self, id: &BlobId, op: OpId) -> bool {
+        self.forgetting.get(id).is_some_and(|ops| ops.contains(&op))
+    }
+
     /// The session by which `peer` is reached.
     pub(super) fn session(&mut self, peer: &NodeId) -> Option<&mut Session> {
         let conn = self.peers.get(peer)?;
@@ -301,6 +322,10 @@ impl Ctx {
     pub(super) fn forget_op(&mut self, op: OpId) {
         self.put_waiting.remove(&op);
         self.get_waiting.remove(&op);
+        self.forgetting.retain(|_, ops| {
+            ops.retain(|of| *of != op);
+            !ops.is_empty()
+        });
         for timer in [Timer::Answer(op), Timer::Retry(op), Timer::Progress(op)] {
             self.timers.cancel(timer);
         }

@@ -7,9 +7,8 @@ use alloc::vec::Vec;
 use core::ops::Bound::{self, Unbounded};
 
 use super::Node;
-use super::acquire::Asker;
 use super::ctx::{Ctx, Timer};
-use super::reach::{Answer, DiskTask, JobTask, Step, Waiter};
+use super::task::{Answer, Asker, DiskTask, JobTask, Step, Waiter};
 use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Owed, Part, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, OpId, PutId};
 use crate::job::Work;
@@ -101,6 +100,7 @@ impl Node {
             self.payments.debts.insert(debt);
             match debt.owed {
                 Owed::Blob(claim) if target == self.ctx.me() => {
+                    self.ctx.is_counted_on(&claim.blob);
                     self.ctx
                         .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
                 }

@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
 use super::open::{Open, Opening};
-use super::reach::{Answer, DiskTask, JobTask, Step, Waiter};
+use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, DiskKind, RecordKey};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
@@ -159,7 +159,7 @@ impl ForgetOp {
     }
 
     fn pump(&mut self, ctx: &mut Ctx) {
-        while self.items.len() < AT_ONCE {
+        while !self.over && self.items.len() < AT_ONCE {
             let Some(need) = self.walk.as_mut().and_then(RangeWalk::next_need) else {
                 break;
             };
@@ -281,6 +281,7 @@ impl ForgetOp {
                 let copies = Copies::asked(&others);
                 let placed = copies.is_placed();
                 item.phase = Phase::Others(copies);
+                ctx.will_forget(need.id, self.id);
                 let claim = self.claim(&need);
                 for node in others {
                     ctx.claim(node, &claim, None, Waiter::Op(self.id, Step::Blob(number)));
@@ -296,7 +297,9 @@ impl ForgetOp {
                 //# CLAIM-8: A node MUST NOT drop its own copy of a blob unless
                 //# W other replicas have answered, since it was asked to, that
                 //# the blob is durable there.
-                if copies.durable() >= durable {
+                if !ctx.may_forget(&item.need.id, self.id) {
+                    self.done(ctx, number, false);
+                } else if copies.durable() >= durable {
                     let id = item.need.id;
                     item.phase = Phase::Dropping;
                     let waiter = Waiter::Op(self.id, Step::Blob(number));
@@ -363,6 +366,6 @@ impl ForgetOp {
 fn failed(answer: Answer) -> Copy {
     match answer {
         Answer::No(no) => Copy::Failed(no),
-        _ => Copy::Failed(super::reach::No::Unreachable),
+        _ => Copy::Failed(No::Unreachable),
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::ctx::{Ctx, Timer};
 use super::lookup::is_passing;
 use super::open::{Open, Opening};
-use super::reach::{Answer, JobTask, Step, Waiter};
+use super::task::{Answer, JobTask, Step, Waiter};
 use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};

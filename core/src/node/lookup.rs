@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::ctx::{Ctx, Timer};
-use super::reach::{Answer, No, Step, Waiter};
+use super::task::{Answer, No, Step, Waiter};
 use crate::disk::{Part, RecordKey, StoredRecord};
 use crate::id::{NodeId, OpId};
 use crate::version::Version;

@@ -8,7 +8,7 @@
 use super::Node;
 use super::ctx::Ctx;
 use super::peers::tell_members;
-use super::reach::DiskTask;
+use super::task::DiskTask;
 use crate::disk::{DiskData, DiskError, DiskKind};
 use crate::error::PeerFault;
 use crate::id::ConnId;

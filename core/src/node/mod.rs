@@ -18,6 +18,7 @@ mod queues;
 mod reach;
 mod serve;
 mod session;
+mod task;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -34,8 +35,8 @@ use self::debts::Payments;
 use self::forget::ForgetOp;
 use self::get::GetOp;
 use self::put::PutOp;
-use self::reach::{Answer, DiskTask, JobTask, Waiter};
 use self::serve::Serves;
+use self::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
 use crate::disk::{DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Loaded};
 use crate::error::{Busy, ConfigError, PushError};

@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Rank, Until, is_whole, rank};
-use super::reach::{Answer, JobTask, Step, Waiter};
+use super::task::{Answer, JobTask, Step, Waiter};
 use crate::disk::{Part, RecordKey, StoredRecord};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};

@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::Node;
 use super::ctx::{Ctx, Timer};
-use super::reach::{Answer, No, Waiter, stored};
+use super::reach::stored;
 use super::session::{Pending, Session, Stage};
+use super::task::{Answer, No, Waiter};
 use crate::admission::{Admission, Admitted};
 use crate::error::PeerFault;
 use crate::id::{ConnId, NodeId};

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until};
-use super::reach::{Answer, JobTask, No, Step, Waiter};
+use super::task::{Answer, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, Debt, DiskError, Owed, RecordKey, StoredRecord};
 use crate::error::{OpError, PushError};
 use crate::id::{NodeId, OpId, PutId};

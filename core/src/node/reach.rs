@@ -7,115 +7,15 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-use super::acquire::{ClaimRef, Wanted};
 use super::ctx::{Ctx, Timer};
 use super::session::Pending;
-use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Part, RecordKey, StoredRecord};
-use crate::id::{BlobId, ConnId, NodeId, OpId};
+use super::task::{Answer, DiskTask, No, Waiter};
+
+use crate::disk::{Claim, DiskData, DiskError, DiskKind, Part, RecordKey, StoredRecord};
+use crate::id::{BlobId, ConnId, NodeId};
 use crate::output::Event;
 use crate::seal::Head;
 use crate::wire::message::{self, RecordParts, Refusal, kind};
-
-/// Who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiter {
-    /// An operation, at one of its steps.
-    Op(OpId, Step),
-    /// This node as a replica, which gets a blob for others.
-    Acquire(Wanted),
-    /// A debt that is being paid.
-    Debt(Debt),
-    /// The answer changes nothing.
-    Nobody,
-}
-
-/// Which step of an operation asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// What replicas hold of the name.
-    Lookup,
-    /// The whole of the record that was chosen.
-    Body,
-    /// One of a put's blobs, by its number in the put.
-    Blob(u64),
-    /// One of a get's blobs, by its number in the get.
-    Piece(u64),
-    /// The record that is being written.
-    Record,
-    /// Debts that are being written down.
-    Debts,
-}
-
-/// What came of asking.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The newest record of the name there. Not verified.
-    Record(Option<Box<StoredRecord>>),
-    /// Blob or record are durable there.
-    Held,
-    /// The blob; `verified` if its hash has been checked on this node.
-    Blob { bytes: Bytes, verified: bool },
-    /// Nothing came of it.
-    No(No),
-}
-
-/// Why nothing came of asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum No {
-    /// There is no session with that peer, or it ended.
-    Unreachable,
-    /// The peer made no progress for too long.
-    Silent,
-    /// The peer said no.
-    Refused(Refusal),
-    /// This node's own disk failed.
-    Disk(DiskError),
-}
-
-/// What a disk operation was for.
-#[derive(Debug)]
-pub(super) enum DiskTask {
-    Load,
-    Reach(Waiter),
-    /// A peer's request, served from the disk.
-    Lookup {
-        conn: ConnId,
-        request: u32,
-    },
-    Keep {
-        conn: ConnId,
-        request: u32,
-    },
-    Serve {
-        conn: ConnId,
-        request: u32,
-    },
-    Claim(ClaimRef, Claim),
-    /// An acquired blob is being written.
-    Acquired(Wanted),
-    Members,
-    /// A blob that this node owes itself.
-    DebtClaim(Debt, Claim),
-    /// A record for a member that has missed it.
-    DebtRecord(Debt),
-    DebtsCleared,
-}
-
-/// What a job was for.
-#[derive(Debug)]
-pub(super) enum JobTask {
-    Op(OpId, Step),
-    /// A peer's record is checked before it is kept.
-    Keep {
-        conn: ConnId,
-        request: u32,
-        repair: bool,
-    },
-    /// A blob is checked before it is kept.
-    Acquire(Wanted),
-    /// A peer's record is checked before it is handed on to who lacks it.
-    Debt(Debt, NodeId),
-}
 
 impl Ctx {
     /// Asks `node` for its newest record of a name. Answers `Record`.
@@ -164,6 +64,7 @@ impl Ctx {
                 None => DiskKind::Claim(*claim),
             };
             self.holding = true;
+            self.is_counted_on(&claim.blob);
             return self.submit(kind, DiskTask::Reach(waiter));
         }
         let now = self.now;

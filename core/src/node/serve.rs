@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Node;
-use super::acquire::{Asker, ClaimRef};
 use super::ctx::Ctx;
-use super::reach::{DiskTask, JobTask, stored};
+use super::reach::stored;
+use super::task::{Asker, ClaimRef, DiskTask, JobTask, refusal};
 use crate::disk::{Claim, DiskData, DiskError, DiskKind, StoredRecord};
 use crate::error::PeerFault;
 use crate::id::{BlobId, ConnId};
@@ -409,6 +409,12 @@ impl Node {
     // Claims.
 
     fn on_claim(&mut self, conn: ConnId, request: u32, claim: &ClaimBlobs) {
+        let open = self.serves.claims.range((conn, 0)..=(conn, u32::MAX));
+        let open: usize = open.map(|(_, left)| left).sum();
+        let most = 4 * self.ctx.config.limits.requests as usize;
+        if open + claim.blobs.len() > most.max(2 * message::CLAIMS_MAX) {
+            return self.refuse(conn, request, Refusal::Busy);
+        }
         self.serves
             .claims
             .insert((conn, request), claim.blobs.len());
@@ -428,6 +434,7 @@ impl Node {
                 tag: claim.tag,
                 put: claim.put,
             };
+            self.ctx.is_counted_on(&claim.blob);
             self.ctx.submit(
                 DiskKind::Claim(claim),
                 DiskTask::Claim((conn, request, index), claim),
@@ -472,14 +479,5 @@ impl Node {
             answers: [ClaimAnswer { index, refusal }].into(),
         });
         self.respond(conn, kind::CLAIM, flags, request, &body);
-    }
-}
-
-/// How a store's failure is told to a peer.
-pub(super) fn refusal(error: &DiskError) -> Refusal {
-    match error {
-        DiskError::NotFound | DiskError::Corrupt => Refusal::Missing,
-        DiskError::NoSpace => Refusal::NoSpace,
-        DiskError::SyncFailed | DiskError::Io(_) => Refusal::Failed,
     }
 }

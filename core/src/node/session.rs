@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::reach::Waiter;
+use super::task::Waiter;
 use crate::admission::{Admission, Admitted};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{PeerAddr, Role};

@@ -89,7 +89,7 @@ fn body(of: u8, answer: bool, pick: u8) -> Bytes {
             message::encode(&claim_of(&blobs))
         }
         (kind::CLAIM, true) => {
-            let refusal = (pick % 2 == 0).then_some(Refusal::Busy);
+            let refusal = pick.is_multiple_of(2).then_some(Refusal::Busy);
             let index = pick / 8;
             let answers = [ClaimAnswer { index, refusal }].into();
             message::encode(&Claimed { answers })
@@ -182,7 +182,7 @@ impl Run {
             Step::Read => drop(self.peer.received(host)),
             Step::Stall => host.hold_back = Some(|_| true),
             Step::Release => host.release(),
-            Step::Local(pick) if pick % 2 == 0 => {
+            Step::Local(pick) if pick.is_multiple_of(2) => {
                 if let Ok(op) = host.node.put(host.now, crate::host::put_of("file")) {
                     let data = Bytes::from(noise(1000 * usize::from(*pick)));
                     let _ = host.node.push(host.now, op, data);

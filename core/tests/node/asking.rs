@@ -353,3 +353,24 @@ fn a_silent_replica_is_offered_nothing_more_until_it_gives_a_sign_of_life() {
     silent.send(&mut host, kind::PONG, Flags::NONE, 0, &[]);
     assert!(!silent.asked(&mut host, kind::CLAIM).is_empty());
 }
+
+#[test]
+fn a_peer_cannot_have_more_and_more_blobs_wait_for_memory() {
+    let mut config = config(ME);
+    config.limits.requests = 8;
+    let mut host = Host::new(config);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    let entry = |at: usize| (BlobId([at as u8; 32]), BLOB_MAX);
+    for from in [0, 64, 128] {
+        let blobs: Vec<_> = (from..from + 64).map(entry).collect();
+        peer.ask(&mut host, kind::CLAIM, &claim_of(&blobs));
+    }
+    let frames = peer.received(&mut host);
+    let refused: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame.kind == kind::REFUSED)
+        .map(|frame| (frame.request, message::decode(&frame.body).unwrap()))
+        .collect();
+    let reason = Refusal::Busy;
+    assert_eq!(refused, [(2, message::Refused { reason })]);
+}

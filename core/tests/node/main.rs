@@ -7,6 +7,7 @@ mod admission;
 mod any_bytes;
 mod asking;
 mod debts;
+mod forgetting;
 mod lies;
 mod members;
 mod pair;

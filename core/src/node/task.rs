@@ -1,0 +1,136 @@
+//! What the parts of a node wait for, and what comes of it: the words in which
+//! they leave word for each other.
+
+use alloc::boxed::Box;
+
+use bytes::Bytes;
+
+use crate::disk::{Claim, Debt, DiskError, StoredRecord};
+use crate::id::{BlobId, ConnId, NodeId, OpId};
+use crate::wire::message::Refusal;
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// An operation, at one of its steps.
+    Op(OpId, Step),
+    /// This node as a replica, which gets a blob for others.
+    Acquire(Wanted),
+    /// A debt that is being paid.
+    Debt(Debt),
+    /// The answer changes nothing.
+    Nobody,
+}
+
+/// Which step of an operation asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// What replicas hold of the name.
+    Lookup,
+    /// The whole of the record that was chosen.
+    Body,
+    /// One of a put's blobs, by its number in the put.
+    Blob(u64),
+    /// One of a get's blobs, by its number in the get.
+    Piece(u64),
+    /// The record that is being written.
+    Record,
+    /// Debts that are being written down.
+    Debts,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The newest record of the name there. Not verified.
+    Record(Option<Box<StoredRecord>>),
+    /// Blob or record are durable there.
+    Held,
+    /// The blob; `verified` if its hash has been checked on this node.
+    Blob { bytes: Bytes, verified: bool },
+    /// Nothing came of it.
+    No(No),
+}
+
+/// Why nothing came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum No {
+    /// There is no session with that peer, or it ended.
+    Unreachable,
+    /// The peer made no progress for too long.
+    Silent,
+    /// The peer said no.
+    Refused(Refusal),
+    /// This node's own disk failed.
+    Disk(DiskError),
+}
+
+/// What a disk operation was for.
+#[derive(Debug)]
+pub(super) enum DiskTask {
+    Load,
+    Reach(Waiter),
+    /// A peer's request, served from the disk.
+    Lookup {
+        conn: ConnId,
+        request: u32,
+    },
+    Keep {
+        conn: ConnId,
+        request: u32,
+    },
+    Serve {
+        conn: ConnId,
+        request: u32,
+    },
+    Claim(ClaimRef, Claim),
+    /// An acquired blob is being written.
+    Acquired(Wanted),
+    Members,
+    /// A blob that this node owes itself.
+    DebtClaim(Debt, Claim),
+    /// A record for a member that has missed it.
+    DebtRecord(Debt),
+    DebtsCleared,
+}
+
+/// What a job was for.
+#[derive(Debug)]
+pub(super) enum JobTask {
+    Op(OpId, Step),
+    /// A peer's record is checked before it is kept.
+    Keep {
+        conn: ConnId,
+        request: u32,
+        repair: bool,
+    },
+    /// A blob is checked before it is kept.
+    Acquire(Wanted),
+    /// A peer's record is checked before it is handed on to who lacks it.
+    Debt(Debt, NodeId),
+}
+
+/// Who wants a blob to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A claim of a peer's, one of its blobs.
+    Peer(ClaimRef),
+    /// This node, which owes it to itself.
+    Debt(Debt),
+}
+
+/// One blob of a peer's claim: connection, request, index.
+pub(super) type ClaimRef = (ConnId, u32, u8);
+
+/// A blob and the length that its claims give it. Whoever claims one at a
+/// wrong length comes to nothing by itself, and hinders nobody else.
+pub(super) type Wanted = (BlobId, u32);
+
+/// How a store's failure is told to a peer.
+pub(super) fn refusal(error: &DiskError) -> Refusal {
+    match error {
+        DiskError::NotFound | DiskError::Corrupt => Refusal::Missing,
+        DiskError::NoSpace => Refusal::NoSpace,
+        DiskError::SyncFailed | DiskError::Io(_) => Refusal::Failed,
+    }
+}
