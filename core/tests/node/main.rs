@@ -5,6 +5,7 @@ mod host;
 
 mod admission;
 mod asking;
+mod damage;
 mod debts;
 mod lies;
 mod members;
