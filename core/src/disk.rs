@@ -124,9 +124,12 @@ pub enum DiskKind {
     /// Drop the local copy of a blob, its claims with it. Done too if there is
     /// none.
     ForgetBlob(BlobId),
-    /// Add a record to its name's history.
+    /// Add a record to its name's history. One that is there is kept once,
+    /// unless it has been found damaged: then it is written anew.
     PutRecord(StoredRecord),
-    /// Read the newest record of a name. Answers [`DiskData::Record`].
+    /// Read the newest record of a name. Answers [`DiskData::Record`], or
+    /// [`DiskError::Corrupt`] as long as the newest is damaged, never an older
+    /// one instead: until it is put again, or a newer one is.
     GetRecord {
         /// Which name.
         key: RecordKey,

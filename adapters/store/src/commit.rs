@@ -83,7 +83,7 @@ impl<V: Vfs> Store<V> {
             };
             let result = match (&failed, &write.step) {
                 (_, Step::Failed(error)) => Err(error.clone()),
-                // The read has failed, whether or not its row could be dropped.
+                // The read has failed, whether or not the log could say why.
                 (_, Step::DamagedBlob(_) | Step::DamagedRecord(..)) => Err(DiskError::Corrupt),
                 (Some(error), _) => Err(error.clone()),
                 (None, _) => outcomes.next().unwrap_or(Err(DiskError::SyncFailed)),
@@ -444,8 +444,9 @@ impl Stage<'_, '_> {
             Step::DamagedBlob(row) => return self.damaged_blob(store, write.op.kind(), *row),
             Step::DamagedRecord(key, loc) => {
                 store.damaged.fetch_add(1, Ordering::Relaxed);
-                if self.tables.record(key)? == Some(*loc) {
-                    self.put(Kind::RecordDrop, &key[..], &[])?;
+                if self.tables.record(key)?.is_some_and(|row| row.loc == *loc) {
+                    //# STORE-22: A record that is found damaged MUST stay known.
+                    self.put(Kind::RecordDamaged, &key[..], &[])?;
                 }
                 return Ok(Err(DiskError::Corrupt));
             }
@@ -589,7 +590,7 @@ impl Stage<'_, '_> {
 
     fn put_record(&mut self, record: &StoredRecord) -> Result<Outcome, GroupError> {
         let key = entry::record_key(&record.key, &record.version.to_bytes(), &record.head_hash);
-        if self.tables.record(&key)?.is_some() {
+        if self.tables.record(&key)?.is_some_and(|row| !row.damaged) {
             return Ok(Ok(DiskData::Done));
         }
         let parts = [&record.head, &record.meta, &record.content];

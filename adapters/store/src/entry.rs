@@ -34,26 +34,32 @@ pub(crate) enum Kind {
     Members = 9,
     /// How many times the store was started. No key. Body: 8 bytes.
     Starts = 10,
-    /// A record that was found damaged. Key: as of the record.
-    RecordDrop = 11,
+    /// A record was held, and is damaged. Key: as of the record.
+    RecordDamaged = 11,
 }
 
 impl Kind {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         use Kind::*;
         let all = [
-            Blob, BlobFile, BlobDrop, Claim, ClaimDrop, Record, Debt, DebtDrop, Members, Starts,
-            RecordDrop,
+            Blob,
+            BlobFile,
+            BlobDrop,
+            Claim,
+            ClaimDrop,
+            Record,
+            Debt,
+            DebtDrop,
+            Members,
+            Starts,
+            RecordDamaged,
         ];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     /// Whether an entry of this kind takes its key out of the store.
     pub(crate) fn drops(self) -> bool {
-        matches!(
-            self,
-            Self::BlobDrop | Self::ClaimDrop | Self::DebtDrop | Self::RecordDrop
-        )
+        matches!(self, Self::BlobDrop | Self::ClaimDrop | Self::DebtDrop)
     }
 }
 

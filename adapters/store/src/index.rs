@@ -20,10 +20,12 @@ use crate::vfs::VfsFile;
 
 type LocBytes = [u8; Loc::LEN];
 type BlobBytes = [u8; BlobRow::LEN];
+type RecordBytes = [u8; RecordRow::LEN];
 
 const BLOBS: TableDefinition<'_, &[u8; 32], &BlobBytes> = TableDefinition::new("blobs");
 const CLAIMS: TableDefinition<'_, &[u8; CLAIM_KEY], &LocBytes> = TableDefinition::new("claims");
-const RECORDS: TableDefinition<'_, &[u8; RECORD_KEY], &LocBytes> = TableDefinition::new("records");
+const RECORDS: TableDefinition<'_, &[u8; RECORD_KEY], &RecordBytes> =
+    TableDefinition::new("records");
 const DEBTS: TableDefinition<'_, &[u8], &LocBytes> = TableDefinition::new("debts");
 const SEGMENTS: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("segments");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -62,6 +64,38 @@ impl BlobRow {
 
     fn file_bytes(&self) -> u64 {
         if self.file { u64::from(self.len) } else { 0 }
+    }
+}
+
+/// What the index knows of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordRow {
+    pub(crate) loc: Loc,
+    /// That it was held is all that is left of it: `loc` is where the log says
+    /// so.
+    pub(crate) damaged: bool,
+}
+
+impl RecordRow {
+    const LEN: usize = Loc::LEN + 1;
+
+    fn to_bytes(self) -> RecordBytes {
+        let mut bytes = [u8::from(self.damaged); Self::LEN];
+        bytes[..Loc::LEN].copy_from_slice(&self.loc.to_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &RecordBytes) -> Self {
+        let [loc @ .., damaged] = bytes;
+        Self {
+            loc: Loc::from_bytes(loc),
+            damaged: *damaged != 0,
+        }
+    }
+
+    /// Adds to the number of records held.
+    fn held(self) -> u64 {
+        u64::from(!self.damaged)
     }
 }
 
@@ -182,11 +216,11 @@ impl Index {
         Ok(row.map(|row| BlobRow::from_bytes(row.value())))
     }
 
-    /// The newest record of a name.
+    /// The newest record of a name, damaged or not.
     pub(crate) fn newest(
         &self,
         key: &RecordKey,
-    ) -> Result<Option<([u8; RECORD_KEY], Loc)>, IndexError> {
+    ) -> Result<Option<([u8; RECORD_KEY], RecordRow)>, IndexError> {
         let [first, last] = entry::record_range(key);
         let txn = self.db.begin_read()?;
         let row = txn
@@ -196,7 +230,7 @@ impl Index {
         let Some(row) = row.transpose()? else {
             return Ok(None);
         };
-        Ok(Some((*row.0.value(), Loc::from_bytes(row.1.value()))))
+        Ok(Some((*row.0.value(), RecordRow::from_bytes(row.1.value()))))
     }
 
     /// Runs `body` in one transaction, which begins with `state` and is
@@ -237,7 +271,7 @@ impl Debug for Index {
 pub(crate) struct Tables<'t> {
     blobs: redb::Table<'t, &'static [u8; 32], &'static BlobBytes>,
     claims: redb::Table<'t, &'static [u8; CLAIM_KEY], &'static LocBytes>,
-    records: redb::Table<'t, &'static [u8; RECORD_KEY], &'static LocBytes>,
+    records: redb::Table<'t, &'static [u8; RECORD_KEY], &'static RecordBytes>,
     debts: redb::Table<'t, &'static [u8], &'static LocBytes>,
     segments: redb::Table<'t, u32, (u64, u64)>,
     meta: redb::Table<'t, &'static str, &'static [u8]>,
@@ -299,14 +333,17 @@ impl<'t> Tables<'t> {
                 count(&mut self.state.claims, old.is_none());
                 old
             }
-            Kind::Record => {
+            Kind::Record | Kind::RecordDamaged => {
                 let Some(key) = exact(key) else { return Ok(()) };
+                let damaged = kind == Kind::RecordDamaged;
+                let row = RecordRow { loc, damaged };
                 let old = self
                     .records
-                    .insert(key, &at)?
-                    .map(|old| Loc::from_bytes(old.value()));
-                count(&mut self.state.records, old.is_none());
-                old
+                    .insert(key, &row.to_bytes())?
+                    .map(|old| RecordRow::from_bytes(old.value()));
+                let fewer = old.map_or(0, RecordRow::held);
+                self.state.records = (self.state.records + row.held()).saturating_sub(fewer);
+                old.map(|old| old.loc)
             }
             Kind::Debt => {
                 let old = self
@@ -324,7 +361,7 @@ impl<'t> Tables<'t> {
                 self.state.starts = u64::from_be_bytes(starts);
                 self.state.starts_at.replace(loc)
             }
-            Kind::BlobDrop | Kind::ClaimDrop | Kind::DebtDrop | Kind::RecordDrop => None,
+            Kind::BlobDrop | Kind::ClaimDrop | Kind::DebtDrop => None,
         };
         self.change(loc.segment, i64::from(loc.len), 0);
         self.retire(old);
@@ -350,15 +387,6 @@ impl<'t> Tables<'t> {
                     .remove(key)?
                     .map(|old| Loc::from_bytes(old.value()));
                 self.state.claims = self.state.claims.saturating_sub(u64::from(old.is_some()));
-                old
-            }
-            Kind::RecordDrop => {
-                let Some(key) = exact(key) else { return Ok(()) };
-                let old = self
-                    .records
-                    .remove(key)?
-                    .map(|old| Loc::from_bytes(old.value()));
-                self.state.records = self.state.records.saturating_sub(u64::from(old.is_some()));
                 old
             }
             _ => {
@@ -392,11 +420,11 @@ impl<'t> Tables<'t> {
         rows.map(|row| Ok(*row?.0.value())).collect()
     }
 
-    pub(crate) fn record(&self, key: &[u8; RECORD_KEY]) -> Result<Option<Loc>, IndexError> {
+    pub(crate) fn record(&self, key: &[u8; RECORD_KEY]) -> Result<Option<RecordRow>, IndexError> {
         Ok(self
             .records
             .get(key)?
-            .map(|row| Loc::from_bytes(row.value())))
+            .map(|row| RecordRow::from_bytes(row.value())))
     }
 
     pub(crate) fn has_debt(&self, key: &[u8]) -> Result<bool, IndexError> {
@@ -437,11 +465,11 @@ impl<'t> Tables<'t> {
                     .get(key)?
                     .map(|row| Loc::from_bytes(row.value()))
             }
-            Kind::Record | Kind::RecordDrop => {
+            Kind::Record | Kind::RecordDamaged => {
                 let Some(key) = exact(key) else {
                     return Ok(false);
                 };
-                self.record(key)?
+                self.record(key)?.map(|row| row.loc)
             }
             Kind::Debt | Kind::DebtDrop => {
                 self.debts.get(key)?.map(|row| Loc::from_bytes(row.value()))

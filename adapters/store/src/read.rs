@@ -90,7 +90,10 @@ impl<V: Vfs> Store<V> {
     fn get_record(&self, key: &RecordKey, part: Part) -> Read {
         let index = self.index();
         let (row_key, loc) = match lookup(&index, |index| index.newest(key)) {
-            Ok(Some(row)) => row,
+            //# STORE-22: While it is its name's newest, a read of the name MUST fail rather than
+            //# answer with an older one.
+            Ok(Some((_, row))) if row.damaged => return Read::Answer(Err(DiskError::Corrupt)),
+            Ok(Some((row_key, row))) => (row_key, row.loc),
             Ok(None) => return Read::Answer(Ok(DiskData::Record(None))),
             Err(error) => return Read::Answer(Err(error)),
         };

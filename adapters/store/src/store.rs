@@ -100,7 +100,7 @@ pub struct Stats {
     pub blobs: u64,
     /// Claims on blobs.
     pub claims: u64,
-    /// Records, all versions counted.
+    /// Records, all versions counted, those found damaged not.
     pub records: u64,
     /// Debts.
     pub debts: u64,

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 
 use super::ctx::{Ctx, Timer};
 use super::task::{Answer, No, Step, Waiter};
-use crate::disk::{Part, RecordKey, StoredRecord};
+use crate::disk::{DiskError, Part, RecordKey, StoredRecord};
 use crate::id::{NodeId, OpId};
 use crate::version::Version;
+use crate::wire::message::Refusal;
 
 /// What orders records of one name.
 pub(super) type Rank = (Version, [u8; 32]);
@@ -29,8 +30,17 @@ enum Asked {
     Waiting,
     Told(Option<Box<StoredRecord>>),
     Failed,
+    /// Its store cannot tell: what it holds may be damaged.
+    Unread,
     /// What it told does not bear its signature.
     Lied,
+}
+
+impl Asked {
+    /// Whether it may be asked again.
+    fn has_failed(&self) -> bool {
+        matches!(self, Self::Failed | Self::Unread)
+    }
 }
 
 #[derive(Debug)]
@@ -92,23 +102,23 @@ impl Lookup {
                 Asked::Told(record)
             }
             Answer::Record(_) => Asked::Lied,
+            Answer::No(No::Disk(DiskError::Corrupt) | No::Refused(Refusal::Failed)) => {
+                Asked::Unread
+            }
             _ => Asked::Failed,
         };
     }
 
     /// Asks `peer` again, which can be reached again.
     pub(super) fn up(&mut self, ctx: &mut Ctx, peer: NodeId) {
-        if matches!(self.replicas.get(&peer), Some(Asked::Failed)) {
+        if self.replicas.get(&peer).is_some_and(Asked::has_failed) {
             self.ask(ctx, peer, Part::Head);
         }
     }
 
     /// Asks all those again that failed.
     pub(super) fn retry(&mut self, ctx: &mut Ctx) {
-        let failed = self
-            .replicas
-            .iter()
-            .filter(|(_, asked)| matches!(asked, Asked::Failed));
+        let failed = self.replicas.iter().filter(|(_, asked)| asked.has_failed());
         let failed: Vec<NodeId> = failed.map(|(node, _)| *node).collect();
         failed
             .into_iter()
@@ -182,14 +192,17 @@ impl Lookup {
             .map(|(node, _)| node)
     }
 
-    /// Who answered, and holds an older one or none.
+    /// Who answered and holds an older one or none, or could not read what it
+    /// holds.
     pub(super) fn stale(&self, newest: Rank) -> Vec<NodeId> {
         let older =
             |record: Option<&StoredRecord>| record.is_none_or(|record| rank(record) < newest);
-        self.told()
-            .filter(|(_, record)| older(*record))
-            .map(|(node, _)| node)
-            .collect()
+        let replicas = self.replicas.iter().filter(|(_, asked)| match asked {
+            Asked::Told(record) => older(record.as_deref()),
+            Asked::Unread => true,
+            Asked::Waiting | Asked::Failed | Asked::Lied => false,
+        });
+        replicas.map(|(node, _)| *node).collect()
     }
 
     /// What `node` told is not what its signature says: it counts no more. The
@@ -213,7 +226,6 @@ pub(super) fn is_whole(record: &StoredRecord) -> bool {
 
 /// Whether another try may lead to another answer soon.
 pub(super) fn is_passing(no: &No) -> bool {
-    use crate::wire::message::Refusal;
     matches!(
         no,
         No::Unreachable | No::Silent | No::Refused(Refusal::Busy | Refusal::Cancelled)

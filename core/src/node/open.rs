@@ -199,11 +199,11 @@ impl Opening {
         }
     }
 
-    /// Hands the record on to replicas that answered with an older one.
+    /// Hands the record on to replicas that lack it.
     fn repair(&mut self, ctx: &mut Ctx) {
         if let State::Checking(_, record) = core::mem::replace(&mut self.state, State::Done) {
             //# READ-5: A reader SHOULD hand on the record that it has opened to
-            //# replicas that answered with an older one or none.
+            //# replicas that answered with an older one or none, or refused as failed.
             for node in self.lookup.stale(rank(&record)) {
                 ctx.keep(node, &record, true, Waiter::Nobody);
             }

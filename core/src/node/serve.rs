@@ -279,7 +279,8 @@ impl Node {
     ) {
         match result {
             //# KEEP-5: LOOKUP MUST be answered with the newest record that is held
-            //# of the name, durable there, or with none.
+            //# of the name, durable there, or with none. If that record is damaged,
+            //# LOOKUP MUST be refused, as failed.
             Ok(DiskData::Record(_)) if self.is_full(conn) => {
                 self.refuse(conn, request, Refusal::Busy);
             }

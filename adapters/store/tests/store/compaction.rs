@@ -3,7 +3,7 @@
 use crate::support::*;
 use peerhold_core::disk::{DiskError, DiskKind, DiskOp};
 use peerhold_core::id::BlobId;
-use peerhold_store::vfs::{MemVfs, Vfs};
+use peerhold_store::vfs::{MemVfs, Vfs, VfsFile};
 use peerhold_store::{Prepared, Store};
 
 /// Runs idle commits until nothing changes.
@@ -103,6 +103,34 @@ fn a_tombstone_outlives_its_segment_while_an_older_one_sets_its_key() {
     let store = open(rebuilt);
     assert_eq!(get(&store, BlobId::of(&gone)), Err(DiskError::NotFound));
     assert_eq!((store.stats().blobs, store.stats().claims), (6, 6));
+}
+
+#[test]
+fn that_a_record_is_damaged_outlives_the_segments_that_say_so() {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    for n in [1, 2] {
+        one(&store, DiskKind::PutRecord(record(1, n, 200))).unwrap();
+    }
+    let file = vfs.open("log/00000001.seg").unwrap();
+    let at = file.len().unwrap() - 20;
+    let mut byte = [0];
+    file.read_at(&mut byte, at).unwrap();
+    file.write_at(&[byte[0] ^ 1], at).unwrap();
+    assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+    for n in 0..60 {
+        one(&store, put_blob(&bytes(n, 400), 1)).unwrap();
+        one(&store, DiskKind::ForgetBlob(BlobId::of(&bytes(n, 400)))).unwrap();
+    }
+    settle(&store);
+    let files = vfs.files();
+    assert!(!files.contains(&"log/00000001.seg".to_owned()), "{files:?}");
+    let rebuilt = vfs.snapshot();
+    rebuilt.remove("index.redb").unwrap();
+    for store in [store, open(rebuilt)] {
+        assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+        assert_eq!(store.stats().records, 1);
+    }
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn damage_met_by_a_read_is_reported_and_not_served_again() {
         assert_eq!(get(&store, id), Err(DiskError::NotFound));
     }
     assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
-    assert_eq!(newest(&store, key(1)), Ok(None));
+    assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
     assert_eq!(store.stats().damaged, 3);
     assert!(
         vfs.files()
@@ -259,6 +259,61 @@ fn damage_met_by_a_read_is_reported_and_not_served_again() {
             Ok(blob),
             "a good copy heals it"
         );
+    }
+}
+
+/// A store whose name 1 has a sound record of version 1 and one of version 2
+/// whose body is damaged, which nobody has noticed yet.
+fn with_damaged_newest() -> (MemVfs, Store<MemVfs>) {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    for n in [1, 2] {
+        one(&store, DiskKind::PutRecord(record(1, n, 200))).unwrap();
+    }
+    let path = segments(&vfs).pop().unwrap();
+    let end = vfs.open(&path).unwrap().len().unwrap();
+    flip(&vfs, &path, end - 20);
+    (vfs, store)
+}
+
+#[test]
+fn a_name_whose_newest_record_is_damaged_is_never_answered_with_an_older_one() {
+    let (vfs, store) = with_damaged_newest();
+    for _ in 0..3 {
+        assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+    }
+    assert_eq!((store.stats().records, store.stats().damaged), (1, 1));
+    one(&store, DiskKind::PutRecord(record(1, 0, 200))).unwrap();
+    assert_eq!(
+        newest(&store, key(1)),
+        Err(DiskError::Corrupt),
+        "an older record heals nothing"
+    );
+    drop(store);
+    let rebuilt = vfs.snapshot();
+    rebuilt.remove("index.redb").unwrap();
+    for vfs in [vfs, rebuilt] {
+        let store = open(vfs);
+        assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+        assert_eq!((load(&store).records, store.stats().records), (2, 2));
+    }
+}
+
+#[test]
+fn a_damaged_record_is_healed_by_the_same_one_or_a_later_one() {
+    for healing in [2, 3] {
+        let (vfs, store) = with_damaged_newest();
+        assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+        let good = record(1, healing, 200);
+        one(&store, DiskKind::PutRecord(good.clone())).unwrap();
+        drop(store);
+        let rebuilt = vfs.snapshot();
+        rebuilt.remove("index.redb").unwrap();
+        for vfs in [vfs, rebuilt] {
+            let store = open(vfs);
+            assert_eq!(newest(&store, key(1)), Ok(Some(good.clone())));
+            assert_eq!(store.stats().records, 2);
+        }
     }
 }
 
