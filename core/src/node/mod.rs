@@ -2,6 +2,7 @@
 //! they mean. See the crate's documentation for its contract.
 
 mod acquire;
+mod answers;
 mod book;
 mod copies;
 mod ctx;

@@ -6,18 +6,17 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Node;
+use super::answers::answer;
 use super::ctx::{Ctx, Timer};
-use super::reach::stored;
 use super::session::{Pending, Session, Stage};
-use super::task::{Answer, No, Waiter};
+use super::task::No;
 use crate::admission::{Admission, Admitted};
 use crate::error::PeerFault;
 use crate::id::{ConnId, NodeId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::output::Event;
-use crate::seal::BLOB_MAX;
-use crate::wire::frame::{BODY_MAX, Flags, Frame};
-use crate::wire::message::{self, Claimed, Found, PeersUpdate, Refused, kind};
+use crate::wire::frame::{Flags, Frame};
+use crate::wire::message::{PeersUpdate, kind};
 
 impl Ctx {
     /// Dials every address that is due and whose node has no session.
@@ -501,121 +500,6 @@ impl Node {
             ctx.timers
                 .set(Timer::Queue(conn), since.saturating_add(wait));
         }
-    }
-}
-
-/// Hands one frame of an answer to who waits. Gives back the request if there
-/// is to be more of the answer, or with the fault.
-#[expect(
-    clippy::result_large_err,
-    reason = "the request comes back as it was, on a path that ends the session"
-)]
-fn answer(
-    ctx: &mut Ctx,
-    peer: NodeId,
-    pending: Pending,
-    frame: &Frame,
-) -> Result<Option<Pending>, (Pending, PeerFault)> {
-    //# MSG-7: An answer MUST be frames of the kind that the table names, all but the last
-    //# with MORE, or REFUSED instead of the rest of it, without MORE; anything else is a
-    //# fault. Only CLAIM and FETCH have answers of more than one frame: each of a CLAIM's
-    //# is a message by itself, a FETCH's together are the blob.
-    if frame.flags.contains(Flags::MORE) && !matches!(frame.kind, kind::CLAIM | kind::DATA) {
-        return Err((pending, PeerFault::BadMessage));
-    }
-    if frame.kind == kind::REFUSED {
-        let Ok(Refused { reason }) = message::decode(&frame.body) else {
-            return Err((pending, PeerFault::BadMessage));
-        };
-        ctx.give_up(peer, pending, &No::Refused(reason));
-        return Ok(None);
-    }
-    let mut tell = |waiter: Waiter, answer| ctx.answers.push_back((waiter, peer, answer));
-    match (pending, frame.kind) {
-        (Pending::Lookup { waiter }, kind::LOOKUP) => {
-            let found = message::decode::<Found>(&frame.body)
-                .ok()
-                .map(|found| found.record.map(stored));
-            match found {
-                Some(None) => tell(waiter, Answer::Record(None)),
-                Some(Some(Some(record))) => tell(waiter, Answer::Record(Some(record.into()))),
-                _ => return Err((Pending::Lookup { waiter }, PeerFault::BadMessage)),
-            }
-            Ok(None)
-        }
-        (Pending::Keep { waiter }, kind::KEEP) => {
-            tell(waiter, Answer::Held);
-            Ok(None)
-        }
-        (
-            Pending::Fetch {
-                waiter,
-                max,
-                mut data,
-            },
-            kind::DATA,
-        ) => {
-            //# MSG-6: Data beyond the length that was asked for is a fault.
-            if data.len() + frame.body.len() > max.min(BLOB_MAX) {
-                return Err((Pending::Fetch { waiter, max, data }, PeerFault::Unrequested));
-            }
-            if !frame.flags.contains(Flags::MORE) && data.is_empty() {
-                // A blob of one frame is not copied unless it pins much more.
-                let bytes = if frame.body.len() < BODY_MAX as usize / 2 {
-                    Bytes::copy_from_slice(&frame.body)
-                } else {
-                    frame.body.clone()
-                };
-                let verified = false;
-                tell(waiter, Answer::Blob { bytes, verified });
-                return Ok(None);
-            }
-            if data.is_empty() {
-                data.reserve(max.min(BLOB_MAX));
-            }
-            data.extend_from_slice(&frame.body);
-            if frame.flags.contains(Flags::MORE) {
-                return Ok(Some(Pending::Fetch { waiter, max, data }));
-            }
-            tell(
-                waiter,
-                Answer::Blob {
-                    bytes: data.freeze(),
-                    verified: false,
-                },
-            );
-            Ok(None)
-        }
-        (Pending::Claim { mut waiters }, kind::CLAIM) => {
-            let Ok(Claimed { answers }) = message::decode(&frame.body) else {
-                return Err((Pending::Claim { waiters }, PeerFault::BadMessage));
-            };
-            for claimed in answers {
-                let waiter = waiters
-                    .get_mut(usize::from(claimed.index))
-                    .and_then(Option::take);
-                let Some(waiter) = waiter else {
-                    return Err((Pending::Claim { waiters }, PeerFault::Unrequested));
-                };
-                let held = claimed
-                    .refusal
-                    .map_or(Answer::Held, |refusal| Answer::No(No::Refused(refusal)));
-                tell(waiter, held);
-            }
-            let left = waiters.iter().any(Option::is_some);
-            Ok(left.then_some(Pending::Claim { waiters }))
-        }
-        (Pending::Abandoned { left }, of) => {
-            let data = of == kind::DATA;
-            let more = frame.flags.contains(Flags::MORE);
-            let part = if data { frame.body.len() } else { 1 };
-            match left.checked_sub(part.max(usize::from(more))) {
-                Some(left) => Ok(more.then_some(Pending::Abandoned { left })),
-                None if more || data => Err((Pending::Abandoned { left }, PeerFault::Unrequested)),
-                None => Ok(None),
-            }
-        }
-        (pending, _) => Err((pending, PeerFault::BadMessage)),
     }
 }
 
