@@ -52,11 +52,11 @@ pub use wake::ReadySet;
 
 use crate::client::Client;
 use crate::client::events::Notice;
-use crate::client::mail::{Shared, Sizes, Waiting};
+use crate::client::mail::{Shared, Sizes};
 use crate::os::{Clock, Identity, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
-use ops::Running;
+use ops::{Running, Stalled};
 use wake::Signal;
 
 /// What one turn takes from the node before others have theirs.
@@ -88,8 +88,8 @@ pub struct Engine {
     ops: BTreeMap<OpId, Running>,
     /// Operations that have not ended.
     running: usize,
-    /// The command that the node refused when it was last tried.
-    stalled: Option<Waiting>,
+    /// What the node refused when it was last tried.
+    stalled: Stalled,
     /// The node may take a command again.
     room: bool,
     /// Something that a status shows has changed in this turn.
@@ -210,7 +210,7 @@ impl Engine {
             conns: Conns::new(&config),
             ops: BTreeMap::new(),
             running: 0,
-            stalled: None,
+            stalled: Stalled::default(),
             room: false,
             changed: false,
             restless: true,
@@ -451,7 +451,7 @@ impl Engine {
     /// Whether nothing is left to wait for. Begins to close the connections
     /// when all operations have ended.
     fn ended(&mut self) -> bool {
-        let waiting = self.stalled.is_some() || self.shared.has_commands();
+        let waiting = !self.stalled.is_empty() || self.shared.has_commands();
         let Some(ending) = &mut self.ending else {
             return false;
         };
@@ -473,7 +473,7 @@ impl Engine {
         for running in std::mem::take(&mut self.ops).into_values() {
             running.cell.close();
         }
-        if let Some((_, cell)) = self.stalled.take() {
+        while let Some((_, cell)) = self.stalled.take() {
             cell.close();
         }
         self.running = 0;
