@@ -18,6 +18,11 @@ pub struct HostConfig {
     pub data_dir: PathBuf,
     /// The node's own configuration. Its `node` is set from the identity, and
     /// its `advertise`, if empty, to the addresses that are listened on.
+    ///
+    /// Addresses in its `bootstrap` and `advertise` have to be literal, as
+    /// `192.0.2.7:4100` or `[2001:db8::7]:4100`: names of hosts are not looked
+    /// up. One that cannot be dialled is told of as
+    /// [`Notice::Address`](crate::Notice::Address) whenever its turn comes.
     pub node: Config,
     /// The store's configuration.
     pub store: StoreConfig,

@@ -357,9 +357,13 @@ impl Engine {
         let link = Link::new(Role::Dialer, self.shared.node, expect, self.conns.water);
         self.conns.insert(conn, link, self.now);
         match addr.as_str().parse() {
-            Ok(addr) if !self.conns.parting => self.conns.dials.push_back(Dial { conn, addr }),
-            // Nothing that can be dialled, or no time for it any more.
-            _ => self.lost(conn, CloseReason::Local),
+            // There is no time for it any more.
+            _ if self.conns.parting => self.lost(conn, CloseReason::Local),
+            Ok(addr) => self.conns.dials.push_back(Dial { conn, addr }),
+            Err(_) => {
+                self.shared.publish(&Notice::Address { addr, peer: expect });
+                self.lost(conn, CloseReason::Local);
+            }
         }
     }
 

@@ -236,6 +236,27 @@ fn a_stranger_is_dropped_at_once_and_told_of() {
 }
 
 #[test]
+fn the_name_of_a_host_cannot_be_dialled_and_is_told_of() {
+    use peerhold_smol::Notice;
+    smol::block_on(async {
+        let dir = TempDir::new().unwrap();
+        let mut config = alone(&dir);
+        config.node.bootstrap = vec!["localhost:4100".to_owned().into()];
+        let (handle, driver) = open(config).unwrap();
+        let mut events = handle.events();
+        let driver = smol::spawn(driver);
+        loop {
+            if let Notice::Address { addr, peer } = events.next().await.unwrap() {
+                assert_eq!((addr.as_str(), peer), ("localhost:4100", None));
+                break;
+            }
+        }
+        handle.shutdown(Duration::ZERO).await;
+        driver.await;
+    });
+}
+
+#[test]
 fn nothing_is_left_after_the_end() {
     // By itself in a process, as other tests' threads come and go.
     if std::env::var_os("PEERHOLD_TEST_ALONE").is_none() {
