@@ -14,7 +14,8 @@
 //! 5. for each connection that [`Engine::poll_changed`] names, and each whose
 //!    socket is ready: [`Engine::write_to`] and [`Engine::read_from`] until
 //!    the socket would block, there is nothing to do, or its share of the
-//!    round is used up;
+//!    round is used up; then shut down for writing what
+//!    [`Engine::poll_shut`] names, and go on reading from it;
 //! 6. if [`Turn::more`] or [`Engine::restless`], the next round at once (after
 //!    letting others run, now and then); else set the timer to
 //!    [`Turn::deadline`], or disarm it, and sleep until it, a socket or the

@@ -134,6 +134,13 @@ impl Driver {
         while let Some(conn) = self.engine.poll_changed() {
             self.serve(conn);
         }
+        while let Some(conn) = self.engine.poll_shut() {
+            if let Some(socket) = self.sockets.get(&conn) {
+                socket.shut();
+            }
+            // The end may have come already.
+            self.serve(conn);
+        }
         while let Some(conn) = self.engine.poll_close() {
             self.ready.remove(Key::Conn(conn));
             self.sockets.remove(&conn);

@@ -59,7 +59,7 @@ pub struct HostConfig {
     /// accepted connection until the same.
     pub open_timeout: Duration,
     /// How long a connection that is being closed may take to be rid of what
-    /// is left to send.
+    /// is left to send, and its peer to end its side too.
     pub close_timeout: Duration,
     /// How long no connection is accepted after the system could not, for
     /// instance because it has no more file descriptors.

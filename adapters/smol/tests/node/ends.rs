@@ -236,6 +236,27 @@ fn a_stranger_is_dropped_at_once_and_told_of() {
 }
 
 #[test]
+fn a_peer_that_is_sent_away_while_it_sends_gets_all_that_was_sent_to_it() {
+    use std::io::{Read, Write};
+    smol::block_on(async {
+        let member = start(|config| config.close_timeout = Duration::from_secs(60));
+        let mut peer = TcpStream::connect(member.handle.addrs()[0]).unwrap();
+        let end = smol::unblock(move || {
+            let mut greeting = *b"PEERHOL1................................";
+            greeting[8..].fill(9);
+            peer.write_all(&greeting)?;
+            // Nothing that a peer would say, and more than sockets hold.
+            peer.write_all(&[0xFF; 16 << 20])?;
+            peer.shutdown(std::net::Shutdown::Write)?;
+            peer.read_to_end(&mut Vec::new())
+        });
+        let received = end.await.unwrap();
+        assert!(received >= 40, "{received}");
+        member.stop().await;
+    });
+}
+
+#[test]
 fn the_name_of_a_host_cannot_be_dialled_and_is_told_of() {
     use peerhold_smol::Notice;
     smol::block_on(async {
