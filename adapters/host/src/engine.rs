@@ -51,9 +51,9 @@ use peerhold_store::vfs::Vfs;
 pub use config::{HostConfig, StartError};
 pub use wake::ReadySet;
 
-use crate::client::Client;
 use crate::client::events::Notice;
 use crate::client::mail::{Shared, Sizes};
+use crate::client::{Client, ClientError};
 use crate::os::{Clock, Identity, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
@@ -251,6 +251,10 @@ impl Engine {
         self.restless = false;
         if self.workers.is_none() || !whole {
             self.end();
+            // These were taken out of what the end answers.
+            for slot in post.status {
+                slot.set(Err(ClientError::Closed));
+            }
             return Turn {
                 deadline: None,
                 more: false,
