@@ -85,6 +85,8 @@ pub(crate) enum Socket {
     Dialling(Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>),
     /// It stands.
     Open(Async<TcpStream>),
+    /// It came to nothing, and is about to be dropped.
+    Failed,
 }
 
 impl Socket {
@@ -125,6 +127,8 @@ impl Socket {
                 }
                 Poll::Ready(_) => {
                     engine.dial_failed(conn);
+                    // A future that is done is not to be polled again.
+                    *self = Self::Failed;
                     return false;
                 }
             }
