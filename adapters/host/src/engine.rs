@@ -68,9 +68,9 @@ const TURN_JOB_BYTES: usize = 1 << 20;
 /// A node with all that it needs but sockets and a timer. See the
 /// [module](self) for what a driver does with it.
 ///
-/// Dropping it is abrupt: calls on handles end with
-/// [`ClientError::Closed`](crate::ClientError::Closed), threads end what they
-/// are doing and are joined, the store is closed and its lock released.
+/// Dropping it is abrupt: calls on handles end with [`ClientError::Closed`],
+/// threads end what they are doing and are joined, the store is closed and its
+/// lock released.
 pub struct Engine {
     node: Node,
     clock: Clock,
