@@ -14,7 +14,8 @@
 //! 5. for each connection that [`Engine::poll_changed`] names, and each whose
 //!    socket is ready: [`Engine::write_to`] and [`Engine::read_from`] until
 //!    the socket would block, there is nothing to do, or its share of the
-//!    round is used up;
+//!    round is used up; then shut down for writing what
+//!    [`Engine::poll_shut`] names, and go on reading from it;
 //! 6. if [`Turn::more`] or [`Engine::restless`], the next round at once (after
 //!    letting others run, now and then); else set the timer to
 //!    [`Turn::deadline`], or disarm it, and sleep until it, a socket or the
@@ -50,13 +51,13 @@ use peerhold_store::vfs::Vfs;
 pub use config::{HostConfig, StartError};
 pub use wake::ReadySet;
 
-use crate::client::Client;
 use crate::client::events::Notice;
-use crate::client::mail::{Shared, Sizes, Waiting};
+use crate::client::mail::{Shared, Sizes};
+use crate::client::{Client, ClientError};
 use crate::os::{Clock, Identity, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
-use ops::Running;
+use ops::{Running, Stalled};
 use wake::Signal;
 
 /// What one turn takes from the node before others have theirs.
@@ -67,9 +68,9 @@ const TURN_JOB_BYTES: usize = 1 << 20;
 /// A node with all that it needs but sockets and a timer. See the
 /// [module](self) for what a driver does with it.
 ///
-/// Dropping it is abrupt: calls on handles end with
-/// [`ClientError::Closed`](crate::ClientError::Closed), threads end what they
-/// are doing and are joined, the store is closed and its lock released.
+/// Dropping it is abrupt: calls on handles end with [`ClientError::Closed`],
+/// threads end what they are doing and are joined, the store is closed and its
+/// lock released.
 pub struct Engine {
     node: Node,
     clock: Clock,
@@ -88,8 +89,8 @@ pub struct Engine {
     ops: BTreeMap<OpId, Running>,
     /// Operations that have not ended.
     running: usize,
-    /// The command that the node refused when it was last tried.
-    stalled: Option<Waiting>,
+    /// What the node refused when it was last tried.
+    stalled: Stalled,
     /// The node may take a command again.
     room: bool,
     /// Something that a status shows has changed in this turn.
@@ -210,7 +211,7 @@ impl Engine {
             conns: Conns::new(&config),
             ops: BTreeMap::new(),
             running: 0,
-            stalled: None,
+            stalled: Stalled::default(),
             room: false,
             changed: false,
             restless: true,
@@ -250,6 +251,10 @@ impl Engine {
         self.restless = false;
         if self.workers.is_none() || !whole {
             self.end();
+            // These were taken out of what the end answers.
+            for slot in post.status {
+                slot.set(Err(ClientError::Closed));
+            }
             return Turn {
                 deadline: None,
                 more: false,
@@ -451,7 +456,7 @@ impl Engine {
     /// Whether nothing is left to wait for. Begins to close the connections
     /// when all operations have ended.
     fn ended(&mut self) -> bool {
-        let waiting = self.stalled.is_some() || self.shared.has_commands();
+        let waiting = !self.stalled.is_empty() || self.shared.has_commands();
         let Some(ending) = &mut self.ending else {
             return false;
         };
@@ -473,7 +478,7 @@ impl Engine {
         for running in std::mem::take(&mut self.ops).into_values() {
             running.cell.close();
         }
-        if let Some((_, cell)) = self.stalled.take() {
+        while let Some((_, cell)) = self.stalled.take() {
             cell.close();
         }
         self.running = 0;

@@ -28,15 +28,20 @@ const ROUNDS: usize = 16;
 #[must_use = "a node does nothing unless its driver is polled"]
 pub struct Driver {
     engine: Engine,
-    listeners: Vec<Async<TcpListener>>,
+    listeners: Vec<Listener>,
     sockets: BTreeMap<ConnId, Socket>,
     ready: ReadySet<Key>,
     timer: Timer,
     deadline: Option<Instant>,
-    /// No connection is accepted before.
-    paused: Option<Instant>,
     accept_pause: Duration,
     round_bytes: usize,
+}
+
+struct Listener {
+    socket: Async<TcpListener>,
+    /// No connection is accepted here before. Each has its own, so that one
+    /// that always fails does not keep others from being tried.
+    paused: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,14 +59,17 @@ impl Driver {
     ) -> Self {
         let mut ready = ReadySet::new();
         (0..listeners.len()).for_each(|index| ready.insert(Key::Listener(index)));
+        let listening = |socket| Listener {
+            socket,
+            paused: None,
+        };
         Self {
             engine,
-            listeners,
+            listeners: listeners.into_iter().map(listening).collect(),
             sockets: BTreeMap::new(),
             ready,
             timer: Timer::never(),
             deadline: None,
-            paused: None,
             accept_pause,
             round_bytes,
         }
@@ -80,30 +88,35 @@ impl Driver {
 
     fn accept(&mut self, index: usize) {
         let key = Key::Listener(index);
-        let (Some(listener), Some(waker)) =
-            (self.listeners.get(index), self.ready.waker(key).cloned())
-        else {
+        let (Some(listener), Some(waker)) = (
+            self.listeners.get_mut(index),
+            self.ready.waker(key).cloned(),
+        ) else {
             return;
         };
-        if self.paused.is_some() {
+        if listener.paused.is_some() {
             return;
         }
         let (engine, sockets, ready) = (&mut self.engine, &mut self.sockets, &mut self.ready);
-        let accepted = net::accept(listener, &mut Context::from_waker(&waker), |stream| {
-            let Ok(socket) = Socket::accepted(stream) else {
-                return;
-            };
-            // Dropped, it is closed.
-            let Some(conn) = engine.accept() else { return };
-            sockets.insert(conn, socket);
-            ready.insert(Key::Conn(conn));
-        });
+        let accepted = net::accept(
+            &listener.socket,
+            &mut Context::from_waker(&waker),
+            |stream| {
+                let Ok(socket) = Socket::accepted(stream) else {
+                    return;
+                };
+                // Dropped, it is closed.
+                let Some(conn) = engine.accept() else { return };
+                sockets.insert(conn, socket);
+                ready.insert(Key::Conn(conn));
+            },
+        );
         match accepted {
             Accepted::Waiting => {}
             Accepted::More => self.ready.mark(key),
             Accepted::Failed(error) => {
                 self.engine.notice(&Notice::Accept(error.to_string()));
-                self.paused = Some(Instant::now() + self.accept_pause);
+                listener.paused = Some(Instant::now() + self.accept_pause);
             }
         }
     }
@@ -134,6 +147,13 @@ impl Driver {
         while let Some(conn) = self.engine.poll_changed() {
             self.serve(conn);
         }
+        while let Some(conn) = self.engine.poll_shut() {
+            if let Some(socket) = self.sockets.get(&conn) {
+                socket.shut();
+            }
+            // The end may have come already.
+            self.serve(conn);
+        }
         while let Some(conn) = self.engine.poll_close() {
             self.ready.remove(Key::Conn(conn));
             self.sockets.remove(&conn);
@@ -142,7 +162,8 @@ impl Driver {
 
     /// Sets the timer. `false`: its time has come already.
     fn sleep(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
-        let deadline = [deadline, self.paused].into_iter().flatten().min();
+        let pauses = self.listeners.iter().filter_map(|one| one.paused);
+        let deadline = pauses.chain(deadline).min();
         if deadline != self.deadline {
             self.deadline = deadline;
             match deadline {
@@ -154,11 +175,21 @@ impl Driver {
             return true;
         }
         self.deadline = None;
-        if self.paused.is_some_and(|until| until <= Instant::now()) {
-            self.paused = None;
-            (0..self.listeners.len()).for_each(|index| self.ready.mark(Key::Listener(index)));
-        }
         false
+    }
+
+    /// Listeners whose pause is over are tried again, however busy the rest
+    /// is.
+    fn resume(&mut self) {
+        if self.listeners.iter().all(|one| one.paused.is_none()) {
+            return;
+        }
+        let now = Instant::now();
+        for (index, one) in self.listeners.iter_mut().enumerate() {
+            if one.paused.take_if(|until| *until <= now).is_some() {
+                self.ready.mark(Key::Listener(index));
+            }
+        }
     }
 }
 
@@ -170,6 +201,7 @@ impl Future for Driver {
         for _ in 0..ROUNDS {
             this.engine.register(cx.waker());
             this.ready.register(cx.waker());
+            this.resume();
             this.serve_ready();
             let turn = this.engine.turn();
             if turn.done {
@@ -196,5 +228,46 @@ impl fmt::Debug for Driver {
             .field("engine", &self.engine)
             .field("sockets", &self.sockets.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use peerhold_host::HostConfig;
+    use peerhold_host::peerhold_core::ClusterKey;
+    use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn a_listener_that_fails_pauses_and_keeps_no_other_from_accepting() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = HostConfig::new(dir.path(), ClusterKey::from_bytes([7; 32])).unwrap();
+        config.accept_pause = Duration::from_millis(50);
+        let (client, engine) = Engine::open(config, Vec::new()).unwrap();
+        let local = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        let real = net::listen(&local).unwrap().pop().unwrap();
+        let addr = real.get_ref().local_addr().unwrap();
+        // A socket that does not listen cannot accept.
+        let other = std::net::TcpListener::bind(local[0]).unwrap();
+        let stream = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+        let broken = Async::new(TcpListener::from(OwnedFd::from(stream))).unwrap();
+        let pause = Duration::from_millis(50);
+        let mut driver = Driver::new(engine, vec![broken, real], 1 << 20, pause);
+        let mut events = client.events();
+        let begin = Instant::now();
+        let _visitor = TcpStream::connect(addr).unwrap();
+        smol::block_on(async {
+            let mut failures = 0;
+            while failures < 3 {
+                let next = std::future::poll_fn(|cx| {
+                    assert!(Pin::new(&mut driver).poll(cx).is_pending());
+                    events.poll_next(cx)
+                });
+                failures += usize::from(matches!(next.await, Some(Notice::Accept(_))));
+            }
+        });
+        assert!(begin.elapsed() >= 2 * pause);
+        assert_eq!(driver.sockets.len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -85,6 +85,8 @@ pub(crate) enum Socket {
     Dialling(Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>),
     /// It stands.
     Open(Async<TcpStream>),
+    /// It came to nothing, and is about to be dropped.
+    Failed,
 }
 
 impl Socket {
@@ -97,6 +99,14 @@ impl Socket {
     pub(crate) fn accepted(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Async::new(stream).map(Self::Open)
+    }
+
+    /// Nothing more is written.
+    pub(crate) fn shut(&self) {
+        if let Self::Open(stream) = self {
+            // One that is gone already shows when it is read from.
+            let _ = stream.get_ref().shutdown(Shutdown::Write);
+        }
     }
 
     /// Moves bytes both ways until the socket would block, there is nothing
@@ -117,6 +127,8 @@ impl Socket {
                 }
                 Poll::Ready(_) => {
                     engine.dial_failed(conn);
+                    // A future that is done is not to be polled again.
+                    *self = Self::Failed;
                     return false;
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use peerhold_core::disk::DiskError;
-use peerhold_core::{BlobId, CloseReason, NodeId, PeerFault, Role};
+use peerhold_core::{BlobId, CloseReason, NodeId, PeerAddr, PeerFault, Role};
 
 use crate::link::ChannelError;
 use crate::lock;
@@ -44,6 +44,15 @@ pub enum Notice {
         role: Role,
         /// Why.
         error: ChannelError,
+    },
+    /// A peer is said to be at an address that this node cannot dial: only a
+    /// literal `ip:port` can be, as no names are looked up. It is told at every
+    /// attempt.
+    Address {
+        /// The address.
+        addr: PeerAddr,
+        /// Who is said to be there, if that is known.
+        peer: Option<NodeId>,
     },
     /// The member map changed.
     Members,

@@ -24,6 +24,13 @@ pub(crate) enum Command {
     Forget(Forget),
 }
 
+impl Command {
+    /// Whether it may leave this node indebted to others.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Self::Put(_) | Self::Remove(_))
+    }
+}
+
 /// A command that the node has not taken yet.
 pub(crate) type Waiting = (Command, Arc<Cell>);
 
@@ -62,7 +69,7 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 struct Mail {
-    commands: VecDeque<Waiting>,
+    commands: Line,
     touched: Vec<Arc<Cell>>,
     status: Vec<Arc<Slot<Status>>>,
     /// Who waits for anything to change.
@@ -77,6 +84,56 @@ struct Mail {
     handles: usize,
     /// The thread that turned the engine last.
     turner: Option<ThreadId>,
+}
+
+/// Commands in the order in which they came. Writes stand apart, so that what
+/// is behind one that the node refuses is found at once.
+#[derive(Debug, Default)]
+struct Line {
+    writes: VecDeque<(u64, Waiting)>,
+    others: VecDeque<(u64, Waiting)>,
+    /// How many have come.
+    count: u64,
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        self.writes.len() + self.others.len()
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        let line = match waiting.0.writes() {
+            true => &mut self.writes,
+            false => &mut self.others,
+        };
+        line.push_back((self.count, waiting));
+        self.count += 1;
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let first = |line: &VecDeque<(u64, Waiting)>| line.front().map_or(u64::MAX, |(at, _)| *at);
+        let line = match first(&self.writes) < first(&self.others) {
+            true => &mut self.writes,
+            false => &mut self.others,
+        };
+        line.pop_front().map(|(_, waiting)| waiting)
+    }
+
+    fn remove(&mut self, cell: &Arc<Cell>) -> Option<Waiting> {
+        [&mut self.writes, &mut self.others]
+            .into_iter()
+            .find_map(|line| {
+                let at = line
+                    .iter()
+                    .position(|(_, (_, other))| Arc::ptr_eq(cell, other))?;
+                line.remove(at).map(|(_, waiting)| waiting)
+            })
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Waiting> {
+        let both = self.writes.drain(..).chain(self.others.drain(..));
+        both.map(|(_, waiting)| waiting)
+    }
 }
 
 /// What the engine finds in one look.
@@ -107,7 +164,7 @@ impl Shared {
                     limit: self.sizes.mailbox,
                 });
             }
-            mail.commands.push_back((command, cell));
+            mail.commands.push((command, cell));
         }
         self.signal.raise();
         Ok(())
@@ -128,17 +185,9 @@ impl Shared {
 
     /// Takes a command out of the line. `false`: it was not there any more.
     pub(crate) fn withdraw(&self, cell: &Arc<Cell>) -> bool {
-        let mut mail = lock(&self.mail);
-        let Some(at) = mail
-            .commands
-            .iter()
-            .position(|(_, other)| Arc::ptr_eq(cell, other))
-        else {
-            return false;
-        };
-        let command = mail.commands.remove(at);
-        drop(mail);
-        command.is_some()
+        // Dropped outside the lock.
+        let waiting = lock(&self.mail).commands.remove(cell);
+        waiting.is_some()
     }
 
     pub(crate) fn status(&self) -> Result<Arc<Slot<Status>>, ClientError> {
@@ -235,11 +284,17 @@ impl Shared {
     }
 
     pub(crate) fn has_commands(&self) -> bool {
-        !lock(&self.mail).commands.is_empty()
+        lock(&self.mail).commands.len() > 0
     }
 
     pub(crate) fn next_command(&self) -> Option<Waiting> {
-        lock(&self.mail).commands.pop_front()
+        lock(&self.mail).commands.pop()
+    }
+
+    /// The next command that is not a write.
+    pub(crate) fn next_other(&self) -> Option<Waiting> {
+        let next = lock(&self.mail).commands.others.pop_front();
+        next.map(|(_, waiting)| waiting)
     }
 
     /// Tells everybody who waits for a change.
@@ -267,7 +322,7 @@ impl Shared {
     pub(crate) fn close(&self) {
         let mut mail = lock(&self.mail);
         mail.end = End::Closed;
-        let commands = std::mem::take(&mut mail.commands);
+        let mut commands = std::mem::take(&mut mail.commands);
         let touched = std::mem::take(&mut mail.touched);
         let status = std::mem::take(&mut mail.status);
         let subscribers = std::mem::take(&mut mail.subscribers);
@@ -275,7 +330,7 @@ impl Shared {
         let watchers = std::mem::take(&mut mail.watchers);
         drop(mail);
         drop(touched);
-        commands.into_iter().for_each(|(_, cell)| cell.close());
+        commands.drain().for_each(|(_, cell)| cell.close());
         status
             .into_iter()
             .for_each(|slot| slot.set(Err(ClientError::Closed)));

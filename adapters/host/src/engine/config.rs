@@ -18,6 +18,11 @@ pub struct HostConfig {
     pub data_dir: PathBuf,
     /// The node's own configuration. Its `node` is set from the identity, and
     /// its `advertise`, if empty, to the addresses that are listened on.
+    ///
+    /// Addresses in its `bootstrap` and `advertise` have to be literal, as
+    /// `192.0.2.7:4100` or `[2001:db8::7]:4100`: names of hosts are not looked
+    /// up. One that cannot be dialled is told of as
+    /// [`Notice::Address`](crate::Notice::Address) whenever its turn comes.
     pub node: Config,
     /// The store's configuration.
     pub store: StoreConfig,
@@ -54,7 +59,7 @@ pub struct HostConfig {
     /// accepted connection until the same.
     pub open_timeout: Duration,
     /// How long a connection that is being closed may take to be rid of what
-    /// is left to send.
+    /// is left to send, and its peer to end its side too.
     pub close_timeout: Duration,
     /// How long no connection is accepted after the system could not, for
     /// instance because it has no more file descriptors.

@@ -22,6 +22,7 @@ pub(super) struct Conns {
     deadlines: BTreeSet<(Instant, ConnId)>,
     changed: VecDeque<ConnId>,
     dials: VecDeque<Dial>,
+    shuts: VecDeque<ConnId>,
     closes: VecDeque<ConnId>,
     /// Zeroed, and read into from its start.
     buffer: BytesMut,
@@ -40,6 +41,7 @@ impl Conns {
             deadlines: BTreeSet::new(),
             changed: VecDeque::new(),
             dials: VecDeque::new(),
+            shuts: VecDeque::new(),
             closes: VecDeque::new(),
             buffer: BytesMut::new(),
             read_buffer: config.read_buffer,
@@ -66,6 +68,7 @@ impl Conns {
         self.deadlines.clear();
         self.changed.clear();
         self.dials.clear();
+        self.shuts.clear();
         self.closes.clear();
     }
 
@@ -170,6 +173,18 @@ impl Engine {
             let conn = self.conns.changed.pop_front()?;
             if let Some(link) = self.conns.links.get_mut(&conn) {
                 link.listed = false;
+                return Some(conn);
+            }
+        }
+    }
+
+    /// The next connection to whose socket nothing more is written: it is to
+    /// be shut down for writing, and still be read from until it ends. So the
+    /// peer gets all that was sent before the socket is closed.
+    pub fn poll_shut(&mut self) -> Option<ConnId> {
+        loop {
+            let conn = self.conns.shuts.pop_front()?;
+            if self.conns.links.contains_key(&conn) {
                 return Some(conn);
             }
         }
@@ -298,7 +313,7 @@ impl Engine {
             // What went out may make room for more from elsewhere.
             self.restless = true;
         }
-        self.close_if_flushed(conn);
+        self.shut_if_flushed(conn);
     }
 
     /// Whether there is something to write to a connection's socket.
@@ -357,9 +372,13 @@ impl Engine {
         let link = Link::new(Role::Dialer, self.shared.node, expect, self.conns.water);
         self.conns.insert(conn, link, self.now);
         match addr.as_str().parse() {
-            Ok(addr) if !self.conns.parting => self.conns.dials.push_back(Dial { conn, addr }),
-            // Nothing that can be dialled, or no time for it any more.
-            _ => self.lost(conn, CloseReason::Local),
+            // There is no time for it any more.
+            _ if self.conns.parting => self.lost(conn, CloseReason::Local),
+            Ok(addr) => self.conns.dials.push_back(Dial { conn, addr }),
+            Err(_) => {
+                self.shared.publish(&Notice::Address { addr, peer: expect });
+                self.lost(conn, CloseReason::Local);
+            }
         }
     }
 
@@ -377,14 +396,15 @@ impl Engine {
         link.fill(&mut self.node, conn);
         self.conns.arm(conn, Some(until));
         self.conns.change(conn);
-        self.close_if_flushed(conn);
+        self.shut_if_flushed(conn);
     }
 
-    fn close_if_flushed(&mut self, conn: ConnId) {
-        let link = self.conns.links.get(&conn);
-        if link.is_some_and(|link| link.stage() == Stage::Closing && link.flushed()) {
+    /// The peer is to see the end once it has everything; its own end, or
+    /// the time limit, then closes the connection.
+    fn shut_if_flushed(&mut self, conn: ConnId) {
+        if self.conns.links.get_mut(&conn).is_some_and(Link::shut) {
             self.tell_time();
-            self.lost(conn, CloseReason::Local);
+            self.conns.shuts.push_back(conn);
         }
     }
 
@@ -398,7 +418,7 @@ impl Engine {
             if let Some(link) = self.conns.links.get_mut(&conn) {
                 link.fill(&mut self.node, conn);
                 self.conns.change(conn);
-                self.close_if_flushed(conn);
+                self.shut_if_flushed(conn);
             }
         }
     }

@@ -7,7 +7,7 @@ use peerhold_core::{Busy, FileInfo, OpError, OpId, Outcome, PushError};
 use super::Engine;
 use crate::client::ClientError;
 use crate::client::cell::Cell;
-use crate::client::mail::Command;
+use crate::client::mail::{Command, Waiting};
 
 /// The most that is taken from a get at once.
 const PULL_MAX: usize = 256 << 10;
@@ -33,12 +33,47 @@ enum Kind {
     Other,
 }
 
+/// The commands that the node refused when they were last tried: those that
+/// wait are behind them.
+#[derive(Debug, Default)]
+pub(super) struct Stalled {
+    write: Option<Waiting>,
+    other: Option<Waiting>,
+}
+
+impl Stalled {
+    pub(super) fn is_empty(&self) -> bool {
+        self.write.is_none() && self.other.is_none()
+    }
+
+    /// The write goes first: the other was behind it, or it would have been
+    /// tried in vain.
+    pub(super) fn take(&mut self) -> Option<Waiting> {
+        self.write.take().or_else(|| self.other.take())
+    }
+
+    fn drop_cell(&mut self, cell: &Arc<Cell>) {
+        for slot in [&mut self.write, &mut self.other] {
+            slot.take_if(|(_, stalled)| Arc::ptr_eq(stalled, cell));
+        }
+    }
+}
+
 impl Engine {
-    /// Gives the node the commands that wait, in order, until it refuses one.
+    /// Gives the node the commands that wait, in order. Behind a write that it
+    /// refuses only the others are tried: it may owe its peers too much to
+    /// take a write, and still have room for a get.
     pub(super) fn start_commands(&mut self, items: &mut usize) {
+        let mut refused = false;
         while *items > 0 {
-            let Some((command, cell)) = self.stalled.take().or_else(|| self.shared.next_command())
-            else {
+            let stalled = match refused {
+                false => self.stalled.take(),
+                true => self.stalled.other.take(),
+            };
+            let Some((command, cell)) = stalled.or_else(|| match refused {
+                false => self.shared.next_command(),
+                true => self.shared.next_other(),
+            }) else {
                 // The next command raises the signal.
                 self.room = false;
                 return;
@@ -70,8 +105,12 @@ impl Engine {
                     );
                     self.feed(op);
                 }
+                Err(command) if command.writes() => {
+                    self.stalled.write = Some((command, cell));
+                    refused = true;
+                }
                 Err(command) => {
-                    self.stalled = Some((command, cell));
+                    self.stalled.other = Some((command, cell));
                     self.room = false;
                     return;
                 }
@@ -110,13 +149,8 @@ impl Engine {
         let Some(op) = op else {
             // It waits, and is looked at when its turn comes; nobody waits
             // behind one that is gone.
-            if gone
-                && self
-                    .stalled
-                    .as_ref()
-                    .is_some_and(|(_, stalled)| Arc::ptr_eq(stalled, cell))
-            {
-                self.stalled = None;
+            if gone {
+                self.stalled.drop_cell(cell);
             }
             return;
         };

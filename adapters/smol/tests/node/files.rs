@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::cluster::{bytes, cluster as start_cluster, name, read, start, stop_all, writer};
-use futures_lite::future::zip;
+use futures_lite::future::{or, poll_once, zip};
 use peerhold_smol::peerhold_core::{Get, OpError, Put};
 use peerhold_smol::{ClientError, PutError};
+use smol::Timer;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::stream::{self, StreamExt};
 
@@ -274,6 +275,37 @@ fn operations_beyond_the_mailbox_are_refused_before_anything_is_done() {
             put.finish().await.unwrap();
         }
         member.stop().await;
+    });
+}
+
+#[test]
+fn a_put_that_has_to_wait_for_debts_holds_up_no_get() {
+    smol::block_on(async {
+        let mut members = start_cluster(3, |_, config| config.node.limits.debts = 1).await;
+        members.pop().unwrap().stop().await;
+        let handle = members[0].handle.clone();
+        // The third member is owed a copy, and nothing more may be owed.
+        let (old, new) = (name("old"), name("new"));
+        handle.put(&writer(), &old, &b"old"[..]).await.unwrap();
+        let mut waiting = handle
+            .put_writer(Put {
+                writer: writer(),
+                name: new,
+                modified: None,
+            })
+            .unwrap();
+        let content = or(async { Some(read(&handle, &old).await) }, async {
+            Timer::after(Duration::from_secs(20)).await;
+            None
+        });
+        assert_eq!(content.await.as_deref(), Some(&b"old"[..]));
+        // It has not been taken meanwhile: only so has the get passed it.
+        assert!(poll_once(waiting.finish()).await.is_none());
+        drop((waiting, handle));
+        for member in members {
+            member.handle.shutdown(Duration::ZERO).await;
+            member.driver.await;
+        }
     });
 }
 
