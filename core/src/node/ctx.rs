@@ -279,6 +279,8 @@ impl Ctx {
     /// about to drop it keeps it. Two nodes that count on each other would
     /// otherwise both drop theirs.
     pub(super) fn is_counted_on(&mut self, id: &BlobId) {
+        //# CLAIM-9: A copy that someone has been told is durable here, since it was decided to
+        //# drop it, MUST stay.
         self.forgetting.remove(id);
     }
 

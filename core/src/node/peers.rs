@@ -431,6 +431,8 @@ impl Node {
             return ctx.close(conn, Some(PeerFault::Silent));
         }
         // A peer that takes nothing holds memory here, however much it says.
+        //# SESSION-8: A node MAY close a session whose peer has taken nothing, for the
+        //# node's own idle time, of what waits to go out to it.
         match session.stuck {
             _ if !session.has_output() => session.stuck = None,
             None => session.stuck = Some(ctx.now),
