@@ -9,8 +9,8 @@
 //! let mut cluster = Cluster::of(3, 42);
 //! assert!(cluster.run_until_active());
 //! let writer = cluster.namespace();
-//! let stored = cluster.put(0, &writer, "hello.txt", b"hello, peers").unwrap();
-//! assert!(stored.copies >= 2);
+//! cluster.put(0, &writer, "hello.txt", b"hello, peers").unwrap();
+//! cluster.kill(0);
 //! let (_, bytes) = cluster.get(2, writer.reader(), "hello.txt").unwrap();
 //! assert_eq!(bytes, b"hello, peers");
 //! ```
