@@ -1,8 +1,6 @@
 //! The one place where sealing meets its cipher.
 
-use aes::Aes256;
-use ctr::Ctr128BE;
-use ctr::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
+use crate::ctr::CtrStream;
 
 /// The keystream of a zero IV ends before the bytes asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +12,7 @@ pub(super) struct KeystreamEnd;
 //# 128-bit big-endian counter and an initial counter block of zero, and a key
 //# MUST be derived from the very plaintext that it covers.
 pub(super) fn apply(key: &[u8; 32], offset: u64, buf: &mut [u8]) -> Result<(), KeystreamEnd> {
-    let mut stream = Ctr128BE::<Aes256>::new(key.into(), &[0; 16].into());
-    stream.try_seek(offset).map_err(|_| KeystreamEnd)?;
-    stream.try_apply_keystream(buf).map_err(|_| KeystreamEnd)
+    let mut stream = CtrStream::new(key, &[0; 16]);
+    stream.seek(offset);
+    stream.apply(buf).map_err(|_| KeystreamEnd)
 }
