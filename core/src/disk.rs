@@ -14,7 +14,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 
 /// Why a replica keeps a blob: the put that needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,67 @@ pub enum Part {
     All,
 }
 
+impl StoredRecord {
+    /// Its place in its name's history.
+    pub fn id(&self) -> RecordId {
+        RecordId {
+            version: self.version,
+            head: self.head_hash,
+        }
+    }
+}
+
+/// Some rows of a listing, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The rows; none only if there are no more.
+    pub rows: Vec<Row>,
+    /// Whether there are rows behind the last.
+    pub more: bool,
+}
+
+/// One row of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// A record: head and sealed meta, no content.
+    Record(StoredRecord),
+    /// That this store held a record is all that is left of it here.
+    Damaged {
+        /// The name that it spoke of.
+        tag: NameTag,
+        /// Which record.
+        id: RecordId,
+    },
+}
+
+impl Row {
+    /// The name that it speaks of.
+    pub fn tag(&self) -> NameTag {
+        match self {
+            Self::Record(record) => record.key.tag,
+            Self::Damaged { tag, .. } => *tag,
+        }
+    }
+
+    /// Which record.
+    pub fn id(&self) -> RecordId {
+        match self {
+            Self::Record(record) => record.id(),
+            Self::Damaged { id, .. } => *id,
+        }
+    }
+
+    /// What it counts towards the length of a page, in bytes.
+    pub fn cost(&self) -> usize {
+        /// Keys, lengths and the like of one row.
+        const ROW: usize = 96;
+        match self {
+            Self::Record(record) => ROW + record.head.len() + record.meta.len(),
+            Self::Damaged { .. } => ROW,
+        }
+    }
+}
+
 /// A copy that a member still has to get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Debt {
@@ -90,14 +151,13 @@ pub struct Debt {
 pub enum Owed {
     /// A blob, with the claim that the target is to keep.
     Blob(Claim),
-    /// A record of this key, at this version or a later one.
+    /// A record, or where nobody has that one any more, a later one of the
+    /// same name.
     Record {
         /// Whose name.
         key: RecordKey,
-        /// The version that the target has missed.
-        version: Version,
-        /// The put that wrote it.
-        put: PutId,
+        /// The record that the target has missed.
+        id: RecordId,
     },
 }
 
@@ -127,14 +187,37 @@ pub enum DiskKind {
     /// Add a record to its name's history. One that is there is kept once,
     /// unless it has been found damaged: then it is written anew.
     PutRecord(StoredRecord),
-    /// Read the newest record of a name. Answers [`DiskData::Record`], or
-    /// [`DiskError::Corrupt`] as long as the newest is damaged, never an older
-    /// one instead: until it is put again, or a newer one is.
+    /// Read one record of a name. Answers [`DiskData::Record`], or
+    /// [`DiskError::Corrupt`] as long as that one is damaged; for the newest
+    /// never an older one instead: until it is put again, or a newer one is.
     GetRecord {
         /// Which name.
         key: RecordKey,
+        /// Which of its records; the newest if `None`.
+        at: Option<RecordId>,
         /// How much of it.
         part: Part,
+    },
+    /// Read the newest record of each name of a namespace, in the order of
+    /// their tags. Answers [`DiskData::Page`].
+    ListNames {
+        /// Whose names.
+        namespace: NamespaceId,
+        /// Begin behind this one.
+        after: Option<NameTag>,
+        /// The most that the rows' [`Row::cost`] may come to, but for the
+        /// first.
+        max: u32,
+    },
+    /// Read the records of a name, the newest first. Answers
+    /// [`DiskData::Page`].
+    ListVersions {
+        /// Which name.
+        key: RecordKey,
+        /// Begin below this one.
+        below: Option<RecordId>,
+        /// As for [`DiskKind::ListNames`].
+        max: u32,
     },
     /// Keep the member map, replacing the one before.
     PutMembers(Bytes),
@@ -153,6 +236,9 @@ pub enum DiskKey {
     Blob(BlobId),
     /// One name's records.
     Record(RecordKey),
+    /// The names of a namespace: read as they are, beside what is written to
+    /// any of them.
+    Names(NamespaceId),
     /// The member map.
     Members,
     /// The table of debts.
@@ -168,7 +254,10 @@ impl DiskKind {
             Self::GetBlob(id) => (DiskKey::Blob(*id), true),
             Self::ForgetBlob(id) => (DiskKey::Blob(*id), false),
             Self::PutRecord(record) => (DiskKey::Record(record.key), false),
-            Self::GetRecord { key, .. } => (DiskKey::Record(*key), true),
+            Self::GetRecord { key, .. } | Self::ListVersions { key, .. } => {
+                (DiskKey::Record(*key), true)
+            }
+            Self::ListNames { namespace, .. } => (DiskKey::Names(*namespace), true),
             Self::PutMembers(_) => (DiskKey::Members, false),
             Self::PutDebts(_) | Self::ClearDebts(_) => (DiskKey::Debts, false),
         }
@@ -216,8 +305,10 @@ pub enum DiskData {
     },
     /// The blob's bytes, checked against its id.
     Blob(Bytes),
-    /// The newest record, if the name has any.
+    /// The record, if the name has it, or any.
     Record(Option<StoredRecord>),
+    /// Rows of a listing.
+    Page(Page),
 }
 
 /// Why an operation was not done. The store is unchanged unless said

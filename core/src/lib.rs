@@ -68,4 +68,4 @@ pub use output::{
 };
 pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
 pub use time::{Instant, UnixMillis};
-pub use version::Version;
+pub use version::{RecordId, Version};

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use minicbor::{Decode, Decoder, Encode, Encoder};
+
 use crate::id::NodeId;
 use crate::time::UnixMillis;
 
@@ -80,6 +82,50 @@ impl Version {
             stamp: (value >> 64) as u64,
             writer: (value as u64).to_be_bytes(),
         }
+    }
+}
+
+/// Which record of a name: the order of these is the order of its history, so
+/// that two nodes that hold the same records agree on the newest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordId {
+    /// First by its version..
+    #[n(0)]
+    pub version: Version,
+    /// ..then by the BLAKE3 hash of its head.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub head: [u8; 32],
+}
+
+/// The version and the first bytes of the hash.
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.head;
+        write!(
+            f,
+            "RecordId({}, {a:02x}{b:02x}{c:02x}{d:02x}..)",
+            self.version
+        )
+    }
+}
+
+impl<C> Encode<C> for Version {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.to_bytes())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Version {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let at = d.position();
+        let bytes = d.bytes()?;
+        let wrong = |_| minicbor::decode::Error::message("wrong length of Version").at(at);
+        bytes.try_into().map(Self::from_bytes).map_err(wrong)
     }
 }
 

@@ -7,7 +7,7 @@
 use bytes::{Buf, BufMut};
 use peerhold_core::disk::{Claim, Debt, Owed, RecordKey, StoredRecord};
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
-use peerhold_core::version::Version;
+use peerhold_core::version::{RecordId, Version};
 
 /// Kinds of entries, as they stand in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,16 +155,12 @@ pub(crate) fn debt_key(debt: &Debt) -> Vec<u8> {
             key.put_slice(&claim.put.0);
             key.put_u32(claim.len);
         }
-        Owed::Record {
-            key: record,
-            version,
-            put,
-        } => {
+        Owed::Record { key: record, id } => {
             key.put_u8(1);
             key.put_slice(&record.namespace.0);
             key.put_slice(&record.tag.0);
-            key.put_slice(&version.to_bytes());
-            key.put_slice(&put.0);
+            key.put_slice(&id.version.to_bytes());
+            key.put_slice(&id.head);
         }
     }
     key
@@ -195,8 +191,10 @@ pub(crate) fn debt(mut key: &[u8]) -> Option<Debt> {
                 namespace: NamespaceId(take(from)?),
                 tag: NameTag(take(from)?),
             },
-            version: Version::from_bytes(take(from)?),
-            put: PutId(take(from)?),
+            id: RecordId {
+                version: Version::from_bytes(take(from)?),
+                head: take(from)?,
+            },
         },
         _ => return None,
     };
@@ -227,15 +225,11 @@ mod tests {
             tag: key.tag,
             put: PutId([4; 16]),
         };
-        let version = Version::from_bytes([5; 16]);
-        for owed in [
-            Owed::Blob(claim),
-            Owed::Record {
-                key,
-                version,
-                put: claim.put,
-            },
-        ] {
+        let id = RecordId {
+            version: Version::from_bytes([5; 16]),
+            head: [6; 32],
+        };
+        for owed in [Owed::Blob(claim), Owed::Record { key, id }] {
             let owing = Debt {
                 target: NodeId([9; 32]),
                 owed,

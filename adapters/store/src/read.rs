@@ -30,7 +30,7 @@ impl<V: Vfs> Store<V> {
                 Read::Answer(result) => return Prepared::Done(op.complete(result)),
                 Read::Damaged(step) => step,
             },
-            DiskKind::GetRecord { key, part } => match self.get_record(key, *part) {
+            DiskKind::GetRecord { key, part, .. } => match self.get_record(key, *part) {
                 Read::Answer(result) => return Prepared::Done(op.complete(result)),
                 Read::Damaged(step) => step,
             },

@@ -105,10 +105,11 @@ impl Node {
                         .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
                 }
                 Owed::Blob(claim) => self.ctx.claim(target, &claim, None, Waiter::Debt(debt)),
-                Owed::Record { key, .. } => {
+                Owed::Record { key, id } => {
                     self.ctx.submit(
                         DiskKind::GetRecord {
                             key,
+                            at: Some(id),
                             part: Part::All,
                         },
                         DiskTask::DebtRecord(debt),
@@ -183,10 +184,10 @@ impl Node {
     }
 
     fn hand_on(&mut self, debt: Debt, record: &StoredRecord) {
-        let Owed::Record { version, .. } = debt.owed else {
+        let Owed::Record { id, .. } = debt.owed else {
             return;
         };
-        if record.version >= version {
+        if record.id() >= id {
             self.ctx.keep(debt.target, record, true, Waiter::Debt(debt));
         } else {
             self.payments.debts.remove(&debt);
@@ -252,6 +253,8 @@ const GREATEST: Owed = Owed::Record {
         namespace: NamespaceId([0xff; 32]),
         tag: NameTag([0xff; 32]),
     },
-    version: crate::version::Version::MAX,
-    put: PutId([0xff; 16]),
+    id: crate::version::RecordId {
+        version: crate::version::Version::MAX,
+        head: [0xff; 32],
+    },
 };

@@ -565,8 +565,7 @@ impl PutOp {
         if enough && settled {
             let owed = Owed::Record {
                 key: self.key,
-                version,
-                put: self.put,
+                id: record.stored.id(),
             };
             let owed: Vec<Debt> = record
                 .copies

@@ -21,7 +21,14 @@ impl Ctx {
     /// Asks `node` for its newest record of a name. Answers `Record`.
     pub(super) fn lookup(&mut self, node: NodeId, key: RecordKey, part: Part, waiter: Waiter) {
         if node == self.me() {
-            return self.submit(DiskKind::GetRecord { key, part }, DiskTask::Reach(waiter));
+            return self.submit(
+                DiskKind::GetRecord {
+                    key,
+                    at: None,
+                    part,
+                },
+                DiskTask::Reach(waiter),
+            );
         }
         let body = message::encode(&message::Lookup { key, part });
         self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);

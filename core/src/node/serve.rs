@@ -153,7 +153,11 @@ impl Node {
                 let Lookup { key, part } = message::decode(&frame.body).map_err(bad)?;
                 if self.is_serving(conn, request) {
                     self.ctx.submit(
-                        DiskKind::GetRecord { key, part },
+                        DiskKind::GetRecord {
+                            key,
+                            at: None,
+                            part,
+                        },
                         DiskTask::Lookup { conn, request },
                     );
                 }

@@ -15,8 +15,7 @@ use crate::lies::record;
 fn owing(record: &StoredRecord) -> (Host, Peer, [Peer; 2]) {
     let owed = Owed::Record {
         key: record.key,
-        version: record.version,
-        put: peerhold_core::PutId([3; 16]),
+        id: record.id(),
     };
     let target = id(1);
     let mut config = config(ME);

@@ -128,7 +128,7 @@ impl Disk {
                 }
                 records.sort_by_key(rank);
             }
-            DiskKind::GetRecord { key, part } => {
+            DiskKind::GetRecord { key, part, .. } => {
                 let newest = self.records.get(key).and_then(|records| records.last());
                 let mut newest = newest.cloned();
                 if let Some(record) = &mut newest {

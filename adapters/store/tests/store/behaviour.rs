@@ -197,7 +197,14 @@ fn a_record_is_read_in_parts() {
         (Part::Meta, 50, 0),
         (Part::All, 50, 300),
     ] {
-        let read = one(&store, DiskKind::GetRecord { key: key(1), part });
+        let read = one(
+            &store,
+            DiskKind::GetRecord {
+                key: key(1),
+                at: None,
+                part,
+            },
+        );
         let Ok(DiskData::Record(Some(read))) = read else {
             panic!("{read:?}")
         };

@@ -4,7 +4,7 @@ use peerhold_core::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Part, RecordKey, StoredRecord,
 };
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
-use peerhold_core::version::Version;
+use peerhold_core::version::{RecordId, Version};
 use peerhold_store::vfs::Vfs;
 use peerhold_store::{OpenError, Store, StoreConfig};
 
@@ -70,6 +70,7 @@ pub(crate) fn newest<V: Vfs>(
         store,
         DiskKind::GetRecord {
             key,
+            at: None,
             part: Part::All,
         },
     ) {
@@ -133,8 +134,10 @@ pub(crate) fn record(name: u8, n: u64, content: usize) -> StoredRecord {
 pub(crate) fn debt(target: u8, name: u8) -> Debt {
     let owed = Owed::Record {
         key: key(name),
-        version: version(3),
-        put: PutId([4; 16]),
+        id: RecordId {
+            version: version(3),
+            head: [4; 32],
+        },
     };
     Debt {
         target: NodeId([target; 32]),
