@@ -9,11 +9,8 @@ use super::ctx::{Ctx, Timer};
 use super::task::{Answer, No, Step, Waiter};
 use crate::disk::{DiskError, Part, RecordKey, StoredRecord};
 use crate::id::{NodeId, OpId};
-use crate::version::Version;
+use crate::version::RecordId;
 use crate::wire::message::Refusal;
-
-/// What orders records of one name.
-pub(super) type Rank = (Version, [u8; 32]);
 
 /// What is enough of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +159,7 @@ impl Lookup {
     /// Whether a read quorum holds the same newest record. That nobody holds
     /// any is only believed of all.
     fn agreed(&self) -> bool {
-        let Some(newest) = self.newest().map(|(_, newest)| rank(newest)) else {
+        let Some(newest) = self.newest().map(|(_, newest)| newest.id()) else {
             return false;
         };
         self.holders(newest).count() >= self.needed
@@ -182,21 +179,21 @@ impl Lookup {
     pub(super) fn newest(&self) -> Option<(NodeId, &StoredRecord)> {
         self.told()
             .filter_map(|(node, record)| Some((node, record?)))
-            .max_by_key(|(_, record)| (rank(record), is_whole(record)))
+            .max_by_key(|(_, record)| (record.id(), is_whole(record)))
     }
 
-    /// Who holds the record of this rank.
-    pub(super) fn holders(&self, of: Rank) -> impl Iterator<Item = NodeId> {
+    /// Who holds this record.
+    pub(super) fn holders(&self, of: RecordId) -> impl Iterator<Item = NodeId> {
         self.told()
-            .filter(move |(_, record)| record.is_some_and(|record| rank(record) == of))
+            .filter(move |(_, record)| record.is_some_and(|record| record.id() == of))
             .map(|(node, _)| node)
     }
 
     /// Who answered and holds an older one or none, or could not read what it
     /// holds.
-    pub(super) fn stale(&self, newest: Rank) -> Vec<NodeId> {
+    pub(super) fn stale(&self, newest: RecordId) -> Vec<NodeId> {
         let older =
-            |record: Option<&StoredRecord>| record.is_none_or(|record| rank(record) < newest);
+            |record: Option<&StoredRecord>| record.is_none_or(|record| record.id() < newest);
         let replicas = self.replicas.iter().filter(|(_, asked)| match asked {
             Asked::Told(record) => older(record.as_deref()),
             Asked::Unread => true,
@@ -207,15 +204,11 @@ impl Lookup {
 
     /// What `node` told is not what its signature says: it counts no more. The
     /// same record told by others may still be right: neither signature nor
-    /// parts go into its rank.
+    /// parts go into its id.
     pub(super) fn reject(&mut self, ctx: &mut Ctx, node: NodeId) {
         self.replicas.insert(node, Asked::Lied);
         ctx.lied(node);
     }
-}
-
-pub(super) fn rank(record: &StoredRecord) -> Rank {
-    (record.version, record.head_hash)
 }
 
 /// Whether meta and content came with the head.

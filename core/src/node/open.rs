@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 use super::ctx::{Ctx, Timer};
-use super::lookup::{Lookup, Rank, Until, is_whole, rank};
+use super::lookup::{Lookup, Until, is_whole};
 use super::task::{Answer, JobTask, Step, Waiter};
 use crate::disk::{Part, RecordKey, StoredRecord};
 use crate::error::OpError;
@@ -13,6 +13,7 @@ use crate::id::{NodeId, OpId};
 use crate::job::{Made, Work};
 use crate::output::Unconfirmed;
 use crate::seal::{Content, Meta, Reader, RecordError, SignedHead};
+use crate::version::RecordId;
 
 /// A name's newest record, open.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ enum State {
     Looking,
     /// The whole of a record of which only the head came.
     Fetching {
-        of: Rank,
+        of: RecordId,
         tried: BTreeSet<NodeId>,
     },
     /// What this replica told.
@@ -101,7 +102,7 @@ impl Opening {
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {
                 Answer::Record(Some(record))
-                    if record.key == self.key && rank(&record) >= *of && is_whole(&record) =>
+                    if record.key == self.key && record.id() >= *of && is_whole(&record) =>
                 {
                     self.check(ctx, from, record);
                     Ok(())
@@ -133,7 +134,7 @@ impl Opening {
             Ok(())
         } else {
             self.state = State::Fetching {
-                of: rank(newest),
+                of: newest.id(),
                 tried: BTreeSet::new(),
             };
             self.fetch_next(ctx)
@@ -204,7 +205,7 @@ impl Opening {
         if let State::Checking(_, record) = core::mem::replace(&mut self.state, State::Done) {
             //# READ-5: A reader SHOULD hand on the record that it has opened to
             //# replicas that answered with an older one or none, or refused as failed.
-            for node in self.lookup.stale(rank(&record)) {
+            for node in self.lookup.stale(record.id()) {
                 ctx.keep(node, &record, true, Waiter::Nobody);
             }
         }
