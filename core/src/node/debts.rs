@@ -176,7 +176,9 @@ impl Node {
         // Another one each time: whoever has it not, or lies, is not alone.
         let at = u32::from_be_bytes(self.ctx.random()) as usize;
         match replicas.get(at % replicas.len().max(1)) {
-            Some(node) => self.ctx.lookup(*node, key, Part::All, Waiter::Debt(debt)),
+            Some(node) => self
+                .ctx
+                .lookup(*node, key, None, Part::All, Waiter::Debt(debt)),
             None => {
                 self.payments.debts.remove(&debt);
             }

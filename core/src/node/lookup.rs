@@ -20,6 +20,8 @@ pub(super) enum Until {
     /// A read quorum, whatever it says: enough to go above all that is
     /// finished.
     Quorum,
+    /// This very record, from whoever holds it, or else everyone's word.
+    Held(RecordId),
 }
 
 #[derive(Debug)]
@@ -53,7 +55,12 @@ pub(super) struct Lookup {
 
 impl Lookup {
     pub(super) fn new(ctx: &Ctx, op: OpId, key: RecordKey, until: Until) -> Self {
-        let needed = ctx.config.read_quorum();
+        //# READ-7: A reader that names a record MUST take it from any one replica that
+        //# has it whole, and MUST believe only all R replicas that there is none.
+        let needed = match until {
+            Until::Agreed | Until::Quorum => ctx.config.read_quorum(),
+            Until::Held(_) => ctx.config.replicas.into(),
+        };
         Self {
             op,
             key,
@@ -77,7 +84,7 @@ impl Lookup {
         //# the newest record of their answers when R - W + 1 replicas hold that very
         //# one.
         for (at, node) in replicas.into_iter().enumerate() {
-            let whole = at == 0 && self.until == Until::Agreed;
+            let whole = at == 0 && self.until != Until::Quorum;
             self.ask(ctx, node, if whole { Part::All } else { Part::Head });
         }
         ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
@@ -85,25 +92,47 @@ impl Lookup {
 
     fn ask(&mut self, ctx: &mut Ctx, node: NodeId, part: Part) {
         self.replicas.insert(node, Asked::Waiting);
-        ctx.lookup(node, self.key, part, Waiter::Op(self.op, Step::Lookup));
+        let waiter = Waiter::Op(self.op, Step::Lookup);
+        ctx.lookup(node, self.key, self.named(), part, waiter);
     }
 
     pub(super) fn answer(&mut self, from: NodeId, answer: Answer) {
-        let Some(asked @ Asked::Waiting) = self.replicas.get_mut(&from) else {
+        if !matches!(self.replicas.get(&from), Some(Asked::Waiting)) {
             return;
-        };
-        *asked = match answer {
-            Answer::Record(record)
-                if record.as_ref().is_none_or(|record| record.key == self.key) =>
-            {
-                Asked::Told(record)
-            }
+        }
+        let asked = match answer {
+            Answer::Record(None) => Asked::Told(None),
+            Answer::Record(Some(record)) if self.is_wanted(&record) => Asked::Told(Some(record)),
             Answer::Record(_) => Asked::Lied,
             Answer::No(No::Disk(DiskError::Corrupt) | No::Refused(Refusal::Failed)) => {
                 Asked::Unread
             }
             _ => Asked::Failed,
         };
+        self.replicas.insert(from, asked);
+    }
+
+    /// The record that is looked for, unless it is the newest.
+    pub(super) fn named(&self) -> Option<RecordId> {
+        match self.until {
+            Until::Held(id) => Some(id),
+            Until::Agreed | Until::Quorum => None,
+        }
+    }
+
+    /// Whether it says that it is what was asked for.
+    pub(super) fn is_wanted(&self, record: &StoredRecord) -> bool {
+        record.key == self.key && self.named().is_none_or(|id| record.id() == id)
+    }
+
+    /// Asks `node` for the whole of the record that it has told of.
+    pub(super) fn fetch(&self, ctx: &mut Ctx, node: NodeId, waiter: Waiter) {
+        ctx.lookup(node, self.key, self.named(), Part::All, waiter);
+    }
+
+    /// `node` could not give all of what it told of.
+    pub(super) fn take_back(&mut self, node: NodeId) {
+        self.replicas.insert(node, Asked::Failed);
     }
 
     /// Asks `peer` again, which can be reached again.
@@ -153,6 +182,7 @@ impl Lookup {
             //# seconds unless configured); then the newest record counts, if R - W
             //# + 1 have answered at all.
             Until::Agreed => enough && (!waiting || self.agreed()),
+            Until::Held(_) => enough || self.newest().is_some(),
         }
     }
 

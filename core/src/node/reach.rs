@@ -15,22 +15,25 @@ use crate::disk::{Claim, DiskData, DiskError, DiskKind, Part, RecordKey, StoredR
 use crate::id::{BlobId, ConnId, NodeId};
 use crate::output::Event;
 use crate::seal::Head;
+use crate::version::RecordId;
 use crate::wire::message::{self, RecordParts, Refusal, kind};
 
 impl Ctx {
-    /// Asks `node` for its newest record of a name. Answers `Record`.
-    pub(super) fn lookup(&mut self, node: NodeId, key: RecordKey, part: Part, waiter: Waiter) {
+    /// Asks `node` for a record of a name, its newest unless `at` names one.
+    /// Answers `Record`.
+    pub(super) fn lookup(
+        &mut self,
+        node: NodeId,
+        key: RecordKey,
+        at: Option<RecordId>,
+        part: Part,
+        waiter: Waiter,
+    ) {
         if node == self.me() {
-            return self.submit(
-                DiskKind::GetRecord {
-                    key,
-                    at: None,
-                    part,
-                },
-                DiskTask::Reach(waiter),
-            );
+            let kind = DiskKind::GetRecord { key, at, part };
+            return self.submit(kind, DiskTask::Reach(waiter));
         }
-        let body = message::encode(&message::Lookup { key, part });
+        let body = message::encode(&message::Lookup { key, part, at });
         self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);
     }
 
