@@ -325,7 +325,7 @@ impl PutOp {
                 }
                 self.check_record(ctx);
             }
-            Step::Body | Step::Piece(_) => {}
+            Step::Body | Step::Piece(_) | Step::Page => {}
         }
     }
 
@@ -744,7 +744,7 @@ fn copy(answer: Answer) -> Copy {
     match answer {
         Answer::Held => Copy::Durable,
         Answer::No(no) => Copy::Failed(no),
-        Answer::Record(_) | Answer::Blob { .. } => Copy::Failed(No::Unreachable),
+        _ => Copy::Failed(No::Unreachable),
     }
 }
 
