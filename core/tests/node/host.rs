@@ -126,7 +126,7 @@ fn page<'a>(
 }
 
 impl Disk {
-    fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
+    pub(crate) fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
         match kind {
             DiskKind::Load => {
                 self.starts += 1;
