@@ -84,6 +84,8 @@ pub(crate) struct Disk {
     pub(crate) claims: BTreeSet<Claim>,
     pub(crate) records: BTreeMap<RecordKey, Vec<StoredRecord>>,
     pub(crate) debts: BTreeSet<Debt>,
+    /// What a load answers beside the above.
+    pub(crate) loaded: Loaded,
 }
 
 impl Disk {
@@ -97,6 +99,7 @@ impl Disk {
                     debts: self.debts.iter().copied().collect(),
                     records: self.records.len() as u64,
                     blobs: self.blobs.len() as u64,
+                    ..self.loaded.clone()
                 }));
             }
             DiskKind::PutBlob { claim, bytes } => {
