@@ -1,5 +1,6 @@
 //! Whole nodes over real sockets on loopback.
 
 mod cluster;
+mod damage;
 mod ends;
 mod files;
