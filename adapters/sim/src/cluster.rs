@@ -439,7 +439,7 @@ impl Cluster {
         self.run_until(limit, |cluster| cluster.look(task).settled)
     }
 
-    fn begin(&mut self, at: usize, op: peerhold_core::OpId, running: Running) -> Task {
+    pub(crate) fn begin(&mut self, at: usize, op: peerhold_core::OpId, running: Running) -> Task {
         self.machines[at].tasks.insert(op, running);
         let task = Task { node: at, op };
         self.feed(task);
@@ -447,7 +447,7 @@ impl Cluster {
         task
     }
 
-    fn live(&mut self, at: usize) -> &mut crate::node::Live {
+    pub(crate) fn live(&mut self, at: usize) -> &mut crate::node::Live {
         self.machines[at].live.as_mut().expect("the machine runs")
     }
 }
@@ -766,6 +766,8 @@ impl Cluster {
                 Err(PushError::Gone(_)) => running.unfinished = false,
             }
         }
+        let entries = std::iter::from_fn(|| live.node.poll_entry(task.op));
+        running.state.entries.extend(entries);
         while !running.stalled
             && let Some(bytes) = live.node.poll_data(task.op, usize::MAX)
         {
