@@ -493,6 +493,42 @@ fn a_caller_that_takes_nothing_is_asked_for_no_more_than_its_share() {
 }
 
 #[test]
+fn lists_of_many_members_share_memory_and_wait_for_it() {
+    let mut cluster = Cluster::new(130);
+    let holders: Vec<usize> = (0..130).step_by(2).collect();
+    cluster.hold(&holders, &version("a", 1, Some(10)));
+    let ops = [(); 3].map(|()| cluster.list(list_of()));
+    // Each takes a blob's room beside its own, and there are two.
+    assert_eq!(cluster.host.memory(), 2 * BLOB_MAX);
+    assert_eq!(cluster.asked(0).len(), 2);
+    cluster.host.node.cancel(cluster.host.now, ops[0]);
+    assert_eq!(cluster.asked(0).len(), 1);
+    assert_eq!(cluster.host.memory(), 2 * BLOB_MAX);
+    // Who was asked before this looked is silent now.
+    let (entries, listed) = cluster.ended(ops[1]);
+    let listed = listed.unwrap();
+    assert_eq!((entries.len(), listed.answered), (1, 129));
+    assert_eq!(cluster.ended(ops[2]).0.len(), 1);
+    assert_eq!(cluster.host.memory(), 0);
+}
+
+#[test]
+fn memory_must_hold_a_list_of_as_many_members_as_there_may_be() {
+    use peerhold_core::{ConfigError, Instant, Node};
+    let mut config = config(ME);
+    for (members, blocks) in [(1, 2), (369, 2), (739, 5), (1000, 8)] {
+        config.limits.members = members;
+        let needed = (config.limits.operations as usize + 4 * blocks) * BLOB_MAX;
+        config.limits.memory = needed - 1;
+        let refused = Node::new(config.clone(), [1; 32], Instant::ZERO).unwrap_err();
+        let memory = needed - 1;
+        assert_eq!(refused, ConfigError::LittleMemory { memory, needed });
+        config.limits.memory = needed;
+        assert!(Node::new(config.clone(), [1; 32], Instant::ZERO).is_ok());
+    }
+}
+
+#[test]
 fn a_list_that_is_cancelled_leaves_nothing_behind() {
     for step in 0..3 {
         let mut cluster = three();
