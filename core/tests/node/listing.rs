@@ -23,7 +23,7 @@ fn shown(entries: &[Entry]) -> Vec<(&str, u64, u8)> {
 }
 
 /// These, in the order of their tags.
-fn in_order<'a>(mut names: Vec<(&'a str, u64, u8)>) -> Vec<(&'a str, u64, u8)> {
+fn in_order(mut names: Vec<(&str, u64, u8)>) -> Vec<(&str, u64, u8)> {
     names.sort_by_key(|(name, ..)| key_of(name).tag);
     names
 }
@@ -383,6 +383,26 @@ fn with_w_silent_members_all_is_unconfirmed_and_slots_are_unread() {
     let (entries, listed) = cluster.ended(op);
     assert_eq!(entries[0].unconfirmed, unconfirmed);
     assert_eq!(listed.unwrap().unread, 1);
+}
+
+#[test]
+fn a_list_waits_for_members_that_have_no_session_yet() {
+    let mut cluster = Cluster::of_connected(3, |_| false);
+    for at in 0..3 {
+        cluster.hold(&[at], &version("a", 1, Some(10)));
+    }
+    let op = cluster.list(list_of());
+    for (at, wait) in [(0, 3), (1, 1)] {
+        assert_eq!(cluster.entries(op).len(), 0);
+        cluster.host.pass(Duration::from_secs(wait));
+        let Cluster { host, members } = &mut cluster;
+        members[at].peer.admit(host);
+        members[at].silent = false;
+    }
+    // With two of three every slot has a quorum.
+    let entries = cluster.entries(op);
+    assert_eq!(shown(&entries), [("a", 10, 2)]);
+    assert_eq!(cluster.ended(op).1.unwrap().answered, 2);
 }
 
 #[test]
