@@ -103,6 +103,15 @@ pub enum Event {
     },
     /// The member map changed.
     Members,
+    /// A put, remove or restore has begun. Comes before anything of it can
+    /// have taken hold: where its outcome stays unknown, the history of the
+    /// name tells by the put id whether it did.
+    Began {
+        /// The operation.
+        op: OpId,
+        /// The put id that its record will bear.
+        put: PutId,
+    },
     /// A get has found its file; its bytes follow.
     Opened {
         /// The operation.
@@ -202,6 +211,8 @@ pub struct FileInfo {
     pub modified: Option<UnixMillis>,
     /// The version read.
     pub version: Version,
+    /// The put that wrote it.
+    pub put: PutId,
     /// The bytes that are handed over.
     pub range: Range<u64>,
     /// Set if fewer replicas than a confirmed read needs have answered: there

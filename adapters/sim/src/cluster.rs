@@ -724,6 +724,9 @@ impl Cluster {
                     self.send((at, conn));
                 }
             }
+            Event::Began { op, put } => {
+                self.on_task(at, op, |running| running.state.put = Some(put))
+            }
             Event::Opened { op, file } => {
                 self.on_task(at, op, |running| running.state.file = Some(file))
             }

@@ -154,6 +154,7 @@ impl GetOp {
             size,
             modified: open.meta.modified,
             version: open.head.version(),
+            put: open.head.head().put,
             range: range.clone(),
             unconfirmed: open.unconfirmed,
         };

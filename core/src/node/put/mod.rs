@@ -26,7 +26,7 @@ use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::{NodeId, OpId, PutId};
 use crate::job::{Made, Work};
-use crate::output::{Put, Remove};
+use crate::output::{Event, Put, Remove};
 use crate::seal::{FANOUT_MAX, Name, RecordKind, SignedHead, TreeBuilder, Writer};
 use crate::time::UnixMillis;
 use crate::version::Version;
@@ -128,6 +128,9 @@ impl PutOp {
             over: false,
             writer,
         };
+        //# WRITE-5: Whoever asks for a write MUST be told its put id before the record is
+        //# sent to any replica.
+        ctx.events.push(Event::Began { op: id, put: op.put });
         op.lookup.start(ctx);
         op.progressed(ctx);
         op
