@@ -88,7 +88,13 @@ impl Lookup {
 
     fn ask(&mut self, ctx: &mut Ctx, node: NodeId, part: Part) {
         self.replicas.insert(node, Asked::Waiting);
-        ctx.lookup(node, self.key, part, Waiter::Op(self.op, Step::Lookup));
+        ctx.lookup(
+            node,
+            self.key,
+            None,
+            part,
+            Waiter::Op(self.op, Step::Lookup),
+        );
     }
 
     pub(super) fn answer(&mut self, from: NodeId, answer: Answer) {

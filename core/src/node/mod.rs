@@ -19,6 +19,7 @@ mod queues;
 mod reach;
 mod serve;
 mod session;
+mod sources;
 mod task;
 
 use alloc::boxed::Box;
@@ -354,7 +355,7 @@ impl Node {
             DiskTask::Serve { conn, request } => self.fetched(conn, request, result),
             DiskTask::Claim(asker, claim) => self.claimed(asker, claim, result),
             DiskTask::Acquired(id) => self.acquired(id, result),
-            DiskTask::DebtClaim(debt, claim) => self.debt_claimed(debt, claim, result),
+            DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
             DiskTask::Members => self.members_kept(result),
             DiskTask::DebtsCleared => {

@@ -153,7 +153,13 @@ impl Opening {
             return Err(OpError::Missing);
         };
         tried.insert(next);
-        ctx.lookup(next, self.key, Part::All, Waiter::Op(self.op, Step::Body));
+        ctx.lookup(
+            next,
+            self.key,
+            None,
+            Part::All,
+            Waiter::Op(self.op, Step::Body),
+        );
         Ok(())
     }
 
@@ -213,7 +219,7 @@ impl Opening {
 
 /// Whether whoever handed the record over must know that it is wrong: its
 /// signature does not stand, or its parts are not those that were signed.
-fn is_forged(error: &RecordError) -> bool {
+pub(super) fn is_forged(error: &RecordError) -> bool {
     matches!(
         error,
         RecordError::HeadLength(_)
@@ -227,7 +233,7 @@ fn is_forged(error: &RecordError) -> bool {
     )
 }
 
-fn unreadable(error: &RecordError) -> &'static str {
+pub(super) fn unreadable(error: &RecordError) -> &'static str {
     match error {
         RecordError::Format(_) | RecordError::Suite(_) | RecordError::Kind(_) => {
             "it was made by a newer version"

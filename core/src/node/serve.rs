@@ -150,14 +150,10 @@ impl Node {
         let bad = |_| PeerFault::BadMessage;
         match frame.kind {
             kind::LOOKUP => {
-                let Lookup { key, part } = message::decode(&frame.body).map_err(bad)?;
+                let Lookup { key, part, at } = message::decode(&frame.body).map_err(bad)?;
                 if self.is_serving(conn, request) {
                     self.ctx.submit(
-                        DiskKind::GetRecord {
-                            key,
-                            at: None,
-                            part,
-                        },
+                        DiskKind::GetRecord { key, at, part },
                         DiskTask::Lookup { conn, request },
                     );
                 }

@@ -16,6 +16,7 @@ use super::frame::{self, Flags, FrameError};
 use crate::disk::{Part, RecordKey, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use crate::members::MemberEntry;
+use crate::version::RecordId;
 
 /// The numbers by which frames name their meaning.
 pub mod kind {
@@ -192,7 +193,7 @@ pub struct Fetch {
     pub max: u32,
 }
 
-/// Asks for the newest record of a name.
+/// Asks for one record of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Lookup {
@@ -202,6 +203,9 @@ pub struct Lookup {
     /// How much of it.
     #[n(1)]
     pub part: Part,
+    /// Which record; the newest if absent.
+    #[n(2)]
+    pub at: Option<RecordId>,
 }
 
 /// The answer to a look-up.

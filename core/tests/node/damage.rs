@@ -54,7 +54,15 @@ fn a_damaged_record_is_refused_and_not_told_as_none() {
     let key = record("file", DATA, WALL).key;
     let part = Part::All;
     peer.received(&mut host);
-    peer.ask(&mut host, kind::LOOKUP, &Lookup { key, part });
+    peer.ask(
+        &mut host,
+        kind::LOOKUP,
+        &Lookup {
+            key,
+            part,
+            at: None,
+        },
+    );
     let answer = peer.received(&mut host).remove(0);
     assert_eq!(answer.kind, kind::REFUSED);
     let Refused { reason } = message::decode(&answer.body).unwrap();
