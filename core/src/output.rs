@@ -11,7 +11,7 @@ use crate::input::{CloseReason, PeerAddr};
 use crate::members::Member;
 use crate::seal::{Name, Reader, Writer};
 use crate::time::UnixMillis;
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 
 /// What a put is told at its start; the file's bytes follow by
 /// [`crate::Node::push`].
@@ -46,6 +46,18 @@ pub struct Remove {
     pub writer: Writer,
     /// The file's name.
     pub name: Name,
+}
+
+/// Which version to make the newest again.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The namespace, by its secret.
+    pub writer: Writer,
+    /// The file's name.
+    pub name: Name,
+    /// One of the name's records, as its history tells. It must have a
+    /// content: not be a removal.
+    pub id: RecordId,
 }
 
 /// Whose local copies to forget.
@@ -133,7 +145,7 @@ pub enum Event {
     Progress {
         /// The operation.
         op: OpId,
-        /// Plaintext bytes durable at W replicas (put), handed to the caller
+        /// Plaintext bytes durable at W replicas (put, restore), handed to the caller
         /// (get), or looked at (forget).
         bytes: u64,
     },
@@ -144,7 +156,7 @@ pub enum Event {
         /// How.
         result: Result<Outcome, OpError>,
     },
-    /// A put or remove has all R copies of everything. Comes after
+    /// A put, remove or restore has all R copies of everything. Comes after
     /// `Finished`, perhaps much later, perhaps never.
     Settled {
         /// The operation.
@@ -169,7 +181,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A put: the file is durable.
+    /// A put or a restore: the file is durable.
     Stored(Stored),
     /// A get: every byte asked for was handed over.
     Read(FileInfo),

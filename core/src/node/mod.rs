@@ -45,7 +45,7 @@ use crate::error::{Busy, ConfigError, PushError};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::Input;
 use crate::job::{Job, JobDone, Made};
-use crate::output::{Event, Forget, Get, PeerStatus, Put, Remove, Status, Wake};
+use crate::output::{Event, Forget, Get, PeerStatus, Put, Remove, Restore, Status, Wake};
 use crate::time::Instant;
 use crate::version::Version;
 
@@ -192,6 +192,15 @@ impl Node {
     pub fn remove(&mut self, now: Instant, remove: Remove) -> Result<OpId, Busy<Remove>> {
         self.start(now, remove, true, |ctx, id, remove| {
             Op::Put(Box::new(PutOp::remove(ctx, id, remove)))
+        })
+    }
+
+    /// Makes an older version's content the newest again. Its blobs are claimed
+    /// anew where they lie: none of the file's bytes comes here, but to a
+    /// replica that lacks them.
+    pub fn restore(&mut self, now: Instant, restore: Restore) -> Result<OpId, Busy<Restore>> {
+        self.start(now, restore, true, |ctx, id, restore| {
+            Op::Put(Box::new(PutOp::restore(ctx, id, restore)))
         })
     }
 

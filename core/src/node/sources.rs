@@ -39,6 +39,16 @@ impl Sources {
         self.asked
     }
 
+    /// Whether it is this one's turn.
+    pub(super) fn is_asked(&self, node: NodeId) -> bool {
+        self.asked == Some(node)
+    }
+
+    /// Whether all were asked to no end.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.asked.is_none() && self.left.is_empty()
+    }
+
     /// Whoever was asked did not give it.
     pub(super) fn failed(&mut self, no: &No) {
         if is_passing(no) {
@@ -46,6 +56,15 @@ impl Sources {
         } else {
             self.refused = true;
         }
+    }
+
+    /// What came of whoever was asked is not what its hash, signature or seal
+    /// says.
+    pub(super) fn lied(&mut self, ctx: &mut Ctx) {
+        if let Some(node) = self.asked {
+            ctx.lied(node);
+        }
+        self.refused = true;
     }
 
     /// Whether another try may lead to another end.

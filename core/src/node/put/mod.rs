@@ -1,4 +1,5 @@
-//! A put, and a remove, which is a put without bytes.
+//! A put; a remove, which is a put without bytes; and a restore, which is one
+//! of blobs that are there already.
 //!
 //! Chunks are sealed by jobs as they fill and offered to their replicas; each
 //! is done at W durable copies, the manifest's nodes likewise, the record last,
@@ -8,6 +9,7 @@
 mod blobs;
 mod bytes;
 mod record;
+mod restore;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -18,6 +20,7 @@ use ::bytes::BytesMut;
 use self::blobs::Blob;
 use self::bytes::Buffer;
 use self::record::Record;
+use self::restore::Restoring;
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until};
@@ -26,7 +29,7 @@ use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::{NodeId, OpId, PutId};
 use crate::job::{Made, Work};
-use crate::output::{Event, Put, Remove};
+use crate::output::{Event, Put, Remove, Restore};
 use crate::seal::{FANOUT_MAX, Name, RecordKind, SignedHead, TreeBuilder, Writer};
 use crate::time::UnixMillis;
 use crate::version::Version;
@@ -39,7 +42,7 @@ pub(super) struct PutOp {
     modified: Option<UnixMillis>,
     key: RecordKey,
     put: PutId,
-    removing: bool,
+    kind: Kind,
     lookup: Lookup,
     /// Whose record's head is being checked.
     checking: Option<NodeId>,
@@ -70,13 +73,31 @@ pub(super) struct PutOp {
     over: bool,
 }
 
+/// Where the content of the new version comes from.
+#[derive(Debug)]
+enum Kind {
+    /// The caller.
+    Put,
+    /// Nowhere.
+    Remove,
+    /// An older version.
+    Restore(Box<Restoring>),
+}
+
 impl PutOp {
     pub(super) fn put(ctx: &mut Ctx, id: OpId, put: Put) -> Self {
-        Self::new(ctx, id, put.writer, put.name, put.modified, false)
+        Self::new(ctx, id, put.writer, put.name, put.modified, Kind::Put)
     }
 
     pub(super) fn remove(ctx: &mut Ctx, id: OpId, remove: Remove) -> Self {
-        Self::new(ctx, id, remove.writer, remove.name, None, true)
+        Self::new(ctx, id, remove.writer, remove.name, None, Kind::Remove)
+    }
+
+    pub(super) fn restore(ctx: &mut Ctx, id: OpId, restore: Restore) -> Self {
+        let kind = Kind::Restore(Box::new(Restoring::new(restore.id)));
+        let mut op = Self::new(ctx, id, restore.writer, restore.name, None, kind);
+        op.seek(ctx);
+        op
     }
 
     fn new(
@@ -85,12 +106,16 @@ impl PutOp {
         writer: Writer,
         name: Name,
         modified: Option<UnixMillis>,
-        removing: bool,
+        kind: Kind,
     ) -> Self {
         let reader = writer.reader();
         let key = RecordKey {
             namespace: reader.namespace(),
             tag: reader.tag(&name),
+        };
+        let until = match kind {
+            Kind::Remove => Until::Agreed,
+            Kind::Put | Kind::Restore(_) => Until::Quorum,
         };
         let mut op = Self {
             id,
@@ -98,22 +123,13 @@ impl PutOp {
             modified,
             key,
             put: PutId(ctx.random()),
-            removing,
-            lookup: Lookup::new(
-                ctx,
-                id,
-                key,
-                if removing {
-                    Until::Agreed
-                } else {
-                    Until::Quorum
-                },
-            ),
+            lookup: Lookup::new(ctx, id, key, until),
             checking: None,
             seen: None,
             buffer: Buffer::Small(BytesMut::new()),
             size: 0,
-            ended: removing,
+            ended: !matches!(kind, Kind::Put),
+            kind,
             chunks: 0,
             tree: TreeBuilder::new(FANOUT_MAX),
             next_blob: 0,
@@ -130,7 +146,10 @@ impl PutOp {
         };
         //# WRITE-5: Whoever asks for a write MUST be told its put id before the record is
         //# sent to any replica.
-        ctx.events.push(Event::Began { op: id, put: op.put });
+        ctx.events.push(Event::Began {
+            op: id,
+            put: op.put,
+        });
         op.lookup.start(ctx);
         op.progressed(ctx);
         op
@@ -138,6 +157,10 @@ impl PutOp {
 
     pub(super) fn is_over(&self) -> bool {
         self.over
+    }
+
+    fn is_removal(&self) -> bool {
+        matches!(self.kind, Kind::Remove)
     }
 
     fn progressed(&self, ctx: &mut Ctx) {
@@ -157,6 +180,8 @@ impl PutOp {
             (Step::Blob(_) | Step::Record, Made::Sealed(Err(_)) | Made::Record(Err(_))) => {
                 self.fail(ctx, OpError::Unreadable("it could not be sealed"));
             }
+            (Step::Body, Made::Opened(result)) => self.older_opened(ctx, result),
+            (Step::Piece(_), Made::Node(result)) => self.node_opened(ctx, result.ok()),
             _ => {}
         }
     }
@@ -191,7 +216,8 @@ impl PutOp {
                 }
                 self.check_record(ctx);
             }
-            Step::Body | Step::Piece(_) => {}
+            Step::Body => self.older_found(ctx, from, answer),
+            Step::Piece(number) => self.node_read(ctx, number, from, answer),
         }
     }
 
@@ -211,7 +237,7 @@ impl PutOp {
                     JobTask::Op(self.id, Step::Lookup),
                 );
             }
-            None if self.removing => self.fail(ctx, OpError::NotFound),
+            None if self.is_removal() => self.fail(ctx, OpError::NotFound),
             None => {
                 self.seen = Some(Version::ZERO);
                 self.advance(ctx);
@@ -222,7 +248,7 @@ impl PutOp {
     fn head_checked(&mut self, ctx: &mut Ctx, head: Option<SignedHead>) {
         let from = self.checking.take();
         match head {
-            Some(head) if self.removing && head.head().kind == RecordKind::Remove => {
+            Some(head) if self.is_removal() && head.head().kind == RecordKind::Remove => {
                 self.fail(ctx, OpError::NotFound)
             }
             Some(head) => {
@@ -250,6 +276,8 @@ impl PutOp {
             Some(peer) => self.lookup.up(ctx, peer),
             None => self.lookup.retry(ctx),
         }
+        self.seek(ctx);
+        self.read_again(ctx);
         self.retry_blobs(ctx, peer);
         self.retry_record(ctx, peer);
     }
@@ -257,7 +285,7 @@ impl PutOp {
     pub(super) fn timer(&mut self, ctx: &mut Ctx, timer: Timer) {
         match timer {
             Timer::Answer(_) if self.seen.is_none() => {
-                if self.removing && self.lookup.answered() >= self.lookup.needed() {
+                if self.is_removal() && self.lookup.answered() >= self.lookup.needed() {
                     self.lookup.set_late();
                     self.learn(ctx);
                 } else {
@@ -301,6 +329,7 @@ impl PutOp {
             _ if stored && !ctx.may_owe(1) => OpError::Indebted {
                 debts: ctx.debts.len(),
             },
+            _ if self.is_lacking() => OpError::Missing,
             Some(error) if self.record.is_none() => OpError::Disk(error),
             _ => OpError::Unavailable {
                 copies: copies as u8,

@@ -9,7 +9,7 @@ use super::super::copies::Copies;
 use super::super::ctx::{Ctx, Timer};
 use super::super::task::{JobTask, Step, Waiter};
 use super::bytes::Buffer;
-use super::{PutOp, again};
+use super::{Kind, PutOp, again};
 use crate::disk::{Debt, DiskError, Owed, StoredRecord};
 use crate::error::OpError;
 use crate::id::NodeId;
@@ -59,13 +59,20 @@ impl PutOp {
         if self.over || self.sealing_record || !self.ended || !self.blobs.is_empty() {
             return;
         }
-        let content = match (&mut self.buffer, self.tree.root()) {
+        let (meta, content) = match (&self.kind, &mut self.buffer, self.tree.root()) {
+            (Kind::Restore(restoring), ..) => match restoring.whole() {
+                Some(whole) => whole,
+                None => return,
+            },
             //# REMOVE-1: A file is removed by a record of kind 2, which is made,
             //# ordered, kept, repaired and owed like any other.
-            _ if self.removing => Content::Removed,
-            (Buffer::Small(small), _) => Content::Inline(small.split().freeze()),
-            (_, Some(root)) => Content::Root(root.clone()),
-            (_, None) => return,
+            (Kind::Remove, ..) => (self.meta(ctx), Content::Removed),
+            (Kind::Put, Buffer::Small(small), _) => {
+                let content = Content::Inline(small.split().freeze());
+                (self.meta(ctx), content)
+            }
+            (Kind::Put, _, Some(root)) => (self.meta(ctx), Content::Root(root.clone())),
+            (Kind::Put, _, None) => return,
         };
         let Some(version) = ctx.next_version(seen) else {
             return self.fail(ctx, OpError::NoVersion(seen));
@@ -78,12 +85,6 @@ impl PutOp {
             floor: Version::ZERO,
             ext: Bytes::new(),
         };
-        let meta = Meta {
-            name: self.name.clone(),
-            size: self.size,
-            modified: self.modified,
-            chunk_size: ctx.config.chunk_bytes,
-        };
         let work = SealWork {
             writer: self.writer.clone(),
             draft,
@@ -94,6 +95,15 @@ impl PutOp {
             Work::SealRecord(Box::new(work)),
             JobTask::Op(self.id, Step::Record),
         );
+    }
+
+    fn meta(&self, ctx: &Ctx) -> Meta {
+        Meta {
+            name: self.name.clone(),
+            size: self.size,
+            modified: self.modified,
+            chunk_size: ctx.config.chunk_bytes,
+        }
     }
 
     pub(super) fn record_sealed(&mut self, ctx: &mut Ctx, sealed: SealedRecord) {
@@ -151,7 +161,7 @@ impl PutOp {
                 copies: copies as u8,
                 replicas: ctx.config.replicas,
             };
-            let outcome = if self.removing {
+            let outcome = if self.is_removal() {
                 Outcome::Removed(stored)
             } else {
                 Outcome::Stored(stored)
