@@ -783,6 +783,7 @@ fn get(reader: &Reader, name: &str) -> Get {
         reader: reader.clone(),
         name: file_name(name),
         range: None,
+        version: None,
         confirmed: false,
     }
 }

@@ -19,7 +19,7 @@ use crate::version::RecordId;
 use crate::wire::message::{self, RecordParts, Refusal, kind};
 
 impl Ctx {
-    /// Asks `node` for one record of a name, for the newest if `at` is `None`.
+    /// Asks `node` for a record of a name, its newest unless `at` names one.
     /// Answers `Record`.
     pub(super) fn lookup(
         &mut self,
@@ -30,10 +30,8 @@ impl Ctx {
         waiter: Waiter,
     ) {
         if node == self.me() {
-            return self.submit(
-                DiskKind::GetRecord { key, at, part },
-                DiskTask::Reach(waiter),
-            );
+            let kind = DiskKind::GetRecord { key, at, part };
+            return self.submit(kind, DiskTask::Reach(waiter));
         }
         let body = message::encode(&message::Lookup { key, part, at });
         self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);

@@ -278,9 +278,9 @@ impl Node {
         result: Result<DiskData, DiskError>,
     ) {
         match result {
-            //# KEEP-5: LOOKUP MUST be answered with the newest record that is held
-            //# of the name, durable there, or with none. If that record is damaged,
-            //# LOOKUP MUST be refused, as failed.
+            //# KEEP-5: LOOKUP MUST be answered with the record that it names, or else
+            //# the newest, if it is held of the name, durable there, or with none. If
+            //# that record is damaged, LOOKUP MUST be refused, as failed.
             Ok(DiskData::Record(_)) if self.is_full(conn) => {
                 self.refuse(conn, request, Refusal::Busy);
             }

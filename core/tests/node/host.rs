@@ -52,6 +52,7 @@ pub(crate) fn get_of(name: &str) -> Get {
         reader: writer().reader().clone(),
         name: Name::new(name).unwrap(),
         range: None,
+        version: None,
         confirmed: false,
     }
 }

@@ -1,5 +1,6 @@
 //! Whole nodes over real sockets on loopback.
 
 mod cluster;
+mod cross;
 mod ends;
 mod files;
