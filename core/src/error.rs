@@ -138,10 +138,6 @@ pub enum OpError {
     /// No version of this name is known. Nothing changed.
     #[error("there is no such file")]
     NotFound,
-    /// Every replica has told that it does not hold this version of the name.
-    /// Nothing changed.
-    #[error("the file has no such version")]
-    NoSuchVersion,
     /// The version that was to be restored removed the file. Nothing changed.
     #[error("that version removed the file: it has no content to restore")]
     NothingToRestore,

@@ -77,7 +77,7 @@ impl Opening {
         confirmed: bool,
     ) -> Self {
         let until = at.map_or(Until::Agreed, Until::Held);
-        let lookup = Lookup::new(ctx, op, key, until);
+        let lookup = Lookup::new(ctx, op, Step::Lookup, key, until);
         let mut opening = Self {
             op,
             reader,
@@ -254,7 +254,7 @@ impl Opening {
 
 /// Whether whoever handed the record over must know that it is wrong: its
 /// signature does not stand, or its parts are not those that were signed.
-pub(super) fn is_forged(error: &RecordError) -> bool {
+fn is_forged(error: &RecordError) -> bool {
     matches!(
         error,
         RecordError::HeadLength(_)
@@ -268,7 +268,7 @@ pub(super) fn is_forged(error: &RecordError) -> bool {
     )
 }
 
-pub(super) fn unreadable(error: &RecordError) -> &'static str {
+fn unreadable(error: &RecordError) -> &'static str {
     match error {
         RecordError::Format(_) | RecordError::Suite(_) | RecordError::Kind(_) => {
             "it was made by a newer version"

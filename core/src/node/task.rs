@@ -27,6 +27,8 @@ pub(super) enum Waiter {
 pub(super) enum Step {
     /// What replicas hold of the name.
     Lookup,
+    /// The version that a new record is to follow.
+    Newest,
     /// The whole of the record that was chosen.
     Body,
     /// One of a put's blobs, by its number in the put.

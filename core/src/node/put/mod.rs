@@ -24,6 +24,7 @@ use self::restore::Restoring;
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until};
+use super::open::Opening;
 use super::task::{Answer, JobTask, No, Step};
 use crate::disk::RecordKey;
 use crate::error::OpError;
@@ -94,10 +95,9 @@ impl PutOp {
     }
 
     pub(super) fn restore(ctx: &mut Ctx, id: OpId, restore: Restore) -> Self {
-        let kind = Kind::Restore(Box::new(Restoring::new(restore.id)));
-        let mut op = Self::new(ctx, id, restore.writer, restore.name, None, kind);
-        op.seek(ctx);
-        op
+        let restoring = Restoring::new(ctx, id, &restore);
+        let kind = Kind::Restore(Box::new(restoring));
+        Self::new(ctx, id, restore.writer, restore.name, None, kind)
     }
 
     fn new(
@@ -123,7 +123,7 @@ impl PutOp {
             modified,
             key,
             put: PutId(ctx.random()),
-            lookup: Lookup::new(ctx, id, key, until),
+            lookup: Lookup::new(ctx, id, Step::Newest, key, until),
             checking: None,
             seen: None,
             buffer: Buffer::Small(BytesMut::new()),
@@ -150,13 +150,20 @@ impl PutOp {
             op: id,
             put: op.put,
         });
-        op.lookup.start(ctx);
+        op.follow(ctx);
         op.progressed(ctx);
         op
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// Asks for the version to follow, unless another record is awaited first.
+    fn follow(&mut self, ctx: &mut Ctx) {
+        if self.opening().is_none() {
+            self.lookup.start(ctx);
+        }
     }
 
     fn is_removal(&self) -> bool {
@@ -174,13 +181,13 @@ impl PutOp {
             return;
         }
         match (step, made) {
-            (Step::Lookup, Made::Head(result)) => self.head_checked(ctx, result.ok()),
+            (Step::Newest, Made::Head(result)) => self.head_checked(ctx, result.ok()),
             (Step::Blob(number), Made::Sealed(Ok(sealed))) => self.sealed(ctx, number, sealed),
             (Step::Record, Made::Record(Ok(sealed))) => self.record_sealed(ctx, *sealed),
             (Step::Blob(_) | Step::Record, Made::Sealed(Err(_)) | Made::Record(Err(_))) => {
                 self.fail(ctx, OpError::Unreadable("it could not be sealed"));
             }
-            (Step::Body, Made::Opened(result)) => self.older_opened(ctx, result),
+            (Step::Body, made) => self.open_with(ctx, |opening, ctx| opening.made(ctx, made)),
             (Step::Piece(_), Made::Node(result)) => self.node_opened(ctx, result.ok()),
             _ => {}
         }
@@ -191,7 +198,10 @@ impl PutOp {
             return;
         }
         match step {
-            Step::Lookup => {
+            Step::Lookup | Step::Body => {
+                self.open_with(ctx, |opening, ctx| opening.answer(ctx, step, from, answer));
+            }
+            Step::Newest => {
                 self.lookup.answer(from, answer);
                 self.learn(ctx);
             }
@@ -216,7 +226,6 @@ impl PutOp {
                 }
                 self.check_record(ctx);
             }
-            Step::Body => self.older_found(ctx, from, answer),
             Step::Piece(number) => self.node_read(ctx, number, from, answer),
         }
     }
@@ -234,7 +243,7 @@ impl PutOp {
                 self.checking = Some(from);
                 ctx.job(
                     Work::CheckHead(Box::new(newest.clone())),
-                    JobTask::Op(self.id, Step::Lookup),
+                    JobTask::Op(self.id, Step::Newest),
                 );
             }
             None if self.is_removal() => self.fail(ctx, OpError::NotFound),
@@ -271,12 +280,14 @@ impl PutOp {
         if self.over {
             return;
         }
+        if let Some(opening) = self.opening() {
+            return opening.retry(ctx, peer);
+        }
         self.lookup.start(ctx);
         match peer {
             Some(peer) => self.lookup.up(ctx, peer),
             None => self.lookup.retry(ctx),
         }
-        self.seek(ctx);
         self.read_again(ctx);
         self.retry_blobs(ctx, peer);
         self.retry_record(ctx, peer);
@@ -284,6 +295,9 @@ impl PutOp {
 
     pub(super) fn timer(&mut self, ctx: &mut Ctx, timer: Timer) {
         match timer {
+            Timer::Answer(_) if self.opening().is_some() => {
+                self.open_with(ctx, Opening::late);
+            }
             Timer::Answer(_) if self.seen.is_none() => {
                 if self.is_removal() && self.lookup.answered() >= self.lookup.needed() {
                     self.lookup.set_late();
@@ -304,6 +318,10 @@ impl PutOp {
     fn out_of_time(&mut self, ctx: &mut Ctx) {
         if !self.ended && self.blobs.is_empty() {
             return self.progressed(ctx);
+        }
+        if let Some(opening) = self.opening() {
+            let (answered, needed) = opening.answers();
+            return self.fail(ctx, OpError::Unconfirmed { answered, needed });
         }
         let needed = ctx.config.durable;
         // Before the record, what holds the put up is the blob with the fewest

@@ -2,21 +2,18 @@
 //! blob below it claimed anew. Replicas hold these, or get them from each
 //! other: here come the nodes of the manifest alone, one at a time.
 
-use alloc::boxed::Box;
-
 use super::super::ctx::{Ctx, Timer};
-use super::super::lookup::is_whole;
-use super::super::open::{is_forged, unreadable};
+use super::super::open::{Open, Opening};
 use super::super::sources::Sources;
-use super::super::task::{Answer, JobTask, No, Step, Waiter};
+use super::super::task::{Answer, JobTask, Step, Waiter};
 use super::{Kind, PutOp};
-use crate::disk::Part;
+use crate::disk::RecordKey;
 use crate::error::OpError;
-use crate::id::NodeId;
+use crate::id::{NodeId, OpId};
 use crate::job::Work;
-use crate::seal::{BLOB_MAX, Content, Meta, Need, Node, RangeWalk, RecordError, SignedHead};
-use crate::version::RecordId;
-use crate::wire::message::{CLAIMS_MAX, Refusal};
+use crate::output::Restore;
+use crate::seal::{BLOB_MAX, Content, Meta, Need, Node, RangeWalk};
+use crate::wire::message::CLAIMS_MAX;
 
 /// Blobs that are claimed at once.
 const AT_ONCE: usize = CLAIMS_MAX;
@@ -24,9 +21,7 @@ const AT_ONCE: usize = CLAIMS_MAX;
 /// An older version on its way to be the newest again.
 #[derive(Debug)]
 pub(super) struct Restoring {
-    of: RecordId,
-    /// Whom to ask for its record.
-    sources: Sources,
+    opening: Opening,
     /// What its record says.
     older: Option<Older>,
 }
@@ -50,10 +45,14 @@ struct Reading {
 }
 
 impl Restoring {
-    pub(super) fn new(of: RecordId) -> Self {
+    pub(super) fn new(ctx: &mut Ctx, op: OpId, restore: &Restore) -> Self {
+        let reader = restore.writer.reader().clone();
+        let key = RecordKey {
+            namespace: reader.namespace(),
+            tag: reader.tag(&restore.name),
+        };
         Self {
-            of,
-            sources: Sources::default(),
+            opening: Opening::new(ctx, op, reader, key, Some(restore.id), false),
             older: None,
         }
     }
@@ -67,117 +66,57 @@ impl Restoring {
 }
 
 impl PutOp {
-    fn restoring(&mut self) -> Option<&mut Restoring> {
+    /// The record that is to be open before anything else.
+    pub(super) fn opening(&mut self) -> Option<&mut Opening> {
         match &mut self.kind {
-            Kind::Restore(restoring) => Some(restoring),
-            Kind::Put | Kind::Remove => None,
+            Kind::Restore(restoring) if restoring.older.is_none() => Some(&mut restoring.opening),
+            _ => None,
         }
     }
 
     fn older(&mut self) -> Option<&mut Older> {
-        self.restoring()?.older.as_mut()
-    }
-
-    // The record.
-
-    /// Asks for the older record, itself first, once the members are known and
-    /// unless someone is asked already.
-    pub(super) fn seek(&mut self, ctx: &mut Ctx) {
-        let key = self.key;
-        let Some(restoring) = self.restoring() else {
-            return;
-        };
-        let idle = restoring.older.is_none() && restoring.sources.is_exhausted();
-        if !idle || !ctx.is_founded() {
-            return;
-        }
-        let (me, mut replicas) = (ctx.me(), ctx.record_replicas(&key));
-        replicas.sort_by_key(|node| *node != me);
-        restoring.sources = Sources::new(replicas);
-        self.seek_on(ctx);
-    }
-
-    fn seek_on(&mut self, ctx: &mut Ctx) {
-        let (id, key) = (self.id, self.key);
-        let Some(Restoring { of, sources, .. }) = self.restoring() else {
-            return;
-        };
-        if let Some(node) = sources.next(ctx) {
-            let waiter = Waiter::Op(id, Step::Body);
-            ctx.lookup(node, key, Some(*of), Part::All, waiter);
-        } else if sources.is_passing() {
-            ctx.arm(Timer::Retry(id), ctx.config.timing.dial_min);
-        } else {
-            let refused = sources.is_refused();
-            let error = if refused {
-                OpError::Missing
-            } else {
-                OpError::NoSuchVersion
-            };
-            self.fail(ctx, error);
+        match &mut self.kind {
+            Kind::Restore(restoring) => restoring.older.as_mut(),
+            Kind::Put | Kind::Remove => None,
         }
     }
 
-    pub(super) fn older_found(&mut self, ctx: &mut Ctx, from: NodeId, answer: Answer) {
-        let (id, key, reader) = (self.id, self.key, self.writer.reader().clone());
-        let Some(Restoring { of, sources, .. }) = self.restoring() else {
-            return;
-        };
-        if !sources.is_asked(from) {
-            return;
-        }
-        match answer {
-            Answer::Record(Some(record))
-                if record.key == key && record.id() == *of && is_whole(&record) =>
-            {
-                let work = Work::OpenRecord { reader, record };
-                return ctx.job(work, JobTask::Op(id, Step::Body));
-            }
-            Answer::Record(None) => {}
-            Answer::No(no) => sources.failed(&no),
-            _ => sources.failed(&No::Refused(Refusal::Invalid)),
-        }
-        self.seek_on(ctx);
-    }
-
-    pub(super) fn older_opened(
+    /// Hands something to the opening, and goes on as that says.
+    pub(super) fn open_with(
         &mut self,
         ctx: &mut Ctx,
-        result: Result<Box<(SignedHead, Meta, Content)>, RecordError>,
+        step: impl FnOnce(&mut Opening, &mut Ctx) -> Result<Option<Open>, OpError>,
     ) {
-        let Some(Restoring { sources, older, .. }) = self.restoring() else {
-            return;
+        match self.opening().map(|opening| step(opening, ctx)) {
+            Some(Ok(Some(open))) => self.opened(ctx, open),
+            Some(Err(error)) => self.fail(ctx, error),
+            Some(Ok(None)) | None => {}
+        }
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
+        let (meta, content) = (open.meta, open.content);
+        let walk = match &content {
+            //# RESTORE-3: A record of kind 2 MUST NOT be restored.
+            Content::Removed => return self.fail(ctx, OpError::NothingToRestore),
+            Content::Inline(_) => None,
+            Content::Root(root) => Some(RangeWalk::new(root, meta.chunk_size, 0..meta.size)),
         };
-        let (meta, content) = match result {
-            Ok(opened) => (opened.1, opened.2),
-            Err(error) if is_forged(&error) => {
-                sources.lied(ctx);
-                return self.seek_on(ctx);
-            }
-            Err(error) => return self.fail(ctx, OpError::Unreadable(unreadable(&error))),
-        };
+        self.size = meta.size;
         //# RESTORE-1: A version is restored by a new record of the same name, size, time of
         //# change, chunk size and content, with a put id of its own, which is made, ordered,
         //# kept, repaired and owed like any other.
-        let (size, walk) = match &content {
-            //# RESTORE-3: A record of kind 2 MUST NOT be restored.
-            Content::Removed => return self.fail(ctx, OpError::NothingToRestore),
-            Content::Inline(_) => (meta.size, None),
-            Content::Root(root) => {
-                let walk = RangeWalk::new(root, meta.chunk_size, 0..meta.size);
-                (meta.size, Some(walk))
-            }
-        };
-        *older = Some(Older {
-            meta,
-            content,
-            walk,
-            node: None,
-        });
-        self.size = size;
+        if let Kind::Restore(restoring) = &mut self.kind {
+            restoring.older = Some(Older {
+                meta,
+                content,
+                walk,
+                node: None,
+            });
+        }
         self.progressed(ctx);
+        self.follow(ctx);
         self.claim_on(ctx);
-        self.advance(ctx);
     }
 
     // Blobs.
@@ -244,11 +183,10 @@ impl PutOp {
         }
         match answer {
             Answer::Blob { bytes, .. } => {
-                let (id_, key) = (node.need.id, node.need.key.clone());
                 let work = Work::OpenNode {
                     reader,
-                    id: id_,
-                    key,
+                    id: node.need.id,
+                    key: node.need.key.clone(),
                     shape: node.need.shape(),
                     bytes,
                 };
@@ -288,10 +226,8 @@ impl PutOp {
         let Kind::Restore(restoring) = &self.kind else {
             return false;
         };
-        let sought = match &restoring.older {
-            Some(older) => older.node.is_some(),
-            None => self.seen.is_some(),
-        };
+        let older = restoring.older.as_ref();
+        let sought = older.is_some_and(|older| older.node.is_some());
         self.record.is_none() && (sought || self.blobs.values().any(|blob| blob.is_missing()))
     }
 }
