@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskKind, RecordKey, Row, StoredRecord};
+use peerhold_core::seal::SignedHead;
 use peerhold_core::{
-    Busy, DiskOp, FileInfo, Forget, Get, Instant, Name, Node, OpError, OpId, Outcome, Put, Reader,
-    RecordId, Remove, Restore, Stored, Writer,
+    Busy, DiskOp, FileInfo, Forget, Get, Instant, Name, Node, OpError, OpId, Outcome, Put, PutId,
+    Reader, RecordId, Remove, Restore, Stored, Writer,
 };
 
 use crate::cluster::Cluster;
@@ -190,11 +191,21 @@ impl Cluster {
 
 /// A look into stores, which no node hears of.
 impl Cluster {
-    /// What a store holds of a name, the newest first.
+    /// What a store holds of a name: which records, and the puts that wrote
+    /// them, the newest first.
     ///
     /// # Panics
     /// If the machine is off, or one of the records is damaged.
-    pub fn records(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<StoredRecord> {
+    pub fn held(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<(RecordId, PutId)> {
+        let records = self.records(at, reader, name);
+        let rows = records.into_iter().map(|record| {
+            let head = SignedHead::verify(record.head.clone()).expect("a record that was signed");
+            (record.id(), head.head().put)
+        });
+        rows.collect()
+    }
+
+    fn records(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<StoredRecord> {
         let key = RecordKey {
             namespace: reader.namespace(),
             tag: reader.tag(&file_name(name)),
