@@ -78,6 +78,25 @@ fn what_two_writers_owe_one_node_it_gets_from_both() {
 }
 
 #[test]
+fn a_client_that_holds_nothing_pays_with_every_version_too() {
+    let mut plan = Plan::new(4, 7);
+    plan.clients = 1;
+    let mut cluster = Cluster::new(plan);
+    assert!(cluster.run_until_active());
+    let (writer, large) = (cluster.namespace(), noise(2 * MIB));
+    cluster.kill(2);
+    for data in [b"1", large.as_slice(), b"3", b"4"] {
+        cluster.put(3, &writer, "name", data).unwrap();
+    }
+    cluster.remove(3, &writer, "name").unwrap();
+    cluster.start(2);
+    assert!(pay(&mut cluster, 3));
+    let held = cluster.held(2, writer.reader(), "name");
+    assert_eq!(held.len(), 5);
+    assert_eq!(held, cluster.held(0, writer.reader(), "name"));
+}
+
+#[test]
 fn with_two_of_three_killed_no_write_is_done_and_each_says_why() {
     let mut plan = Plan::new(3, 3);
     plan.config.timing.operation = Duration::from_secs(5);
