@@ -15,22 +15,25 @@ use crate::disk::{Claim, DiskData, DiskError, DiskKind, Part, RecordKey, StoredR
 use crate::id::{BlobId, ConnId, NodeId};
 use crate::output::Event;
 use crate::seal::Head;
+use crate::version::RecordId;
 use crate::wire::message::{self, RecordParts, Refusal, kind};
 
 impl Ctx {
-    /// Asks `node` for its newest record of a name. Answers `Record`.
-    pub(super) fn lookup(&mut self, node: NodeId, key: RecordKey, part: Part, waiter: Waiter) {
+    /// Asks `node` for a record of a name, its newest unless `at` names one.
+    /// Answers `Record`.
+    pub(super) fn lookup(
+        &mut self,
+        node: NodeId,
+        key: RecordKey,
+        at: Option<RecordId>,
+        part: Part,
+        waiter: Waiter,
+    ) {
         if node == self.me() {
-            return self.submit(
-                DiskKind::GetRecord {
-                    key,
-                    at: None,
-                    part,
-                },
-                DiskTask::Reach(waiter),
-            );
+            let kind = DiskKind::GetRecord { key, at, part };
+            return self.submit(kind, DiskTask::Reach(waiter));
         }
-        let body = message::encode(&message::Lookup { key, part });
+        let body = message::encode(&message::Lookup { key, part, at });
         self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);
     }
 
@@ -54,7 +57,8 @@ impl Ctx {
     }
 
     /// Has `node` hold a blob, which it fetches from here or from others if it
-    /// has to; this node itself is handed the bytes. Answers `Held`.
+    /// has to; this node itself is handed the bytes, or like any other gets
+    /// them from others. Answers `Held`.
     pub(super) fn claim(
         &mut self,
         node: NodeId,
@@ -63,16 +67,13 @@ impl Ctx {
         waiter: Waiter,
     ) {
         if node == self.me() {
-            let kind = match bytes {
-                Some(bytes) => DiskKind::PutBlob {
-                    claim: *claim,
-                    bytes: bytes.clone(),
-                },
-                None => DiskKind::Claim(*claim),
+            self.is_counted_on(&claim.blob);
+            let claim = *claim;
+            let Some(bytes) = bytes.cloned() else {
+                return self.submit(DiskKind::Claim(claim), DiskTask::Hold(waiter, claim));
             };
             self.holding = true;
-            self.is_counted_on(&claim.blob);
-            return self.submit(kind, DiskTask::Reach(waiter));
+            return self.submit(DiskKind::PutBlob { claim, bytes }, DiskTask::Reach(waiter));
         }
         let now = self.now;
         match self.session(&node) {
@@ -90,6 +91,13 @@ impl Ctx {
                 self.queued(conn);
             }
         }
+    }
+
+    /// Asks whether this node holds a blob, which is claimed then. Answers
+    /// `Held`.
+    pub(super) fn claim_held(&mut self, claim: &Claim, waiter: Waiter) {
+        self.is_counted_on(&claim.blob);
+        self.submit(DiskKind::Claim(*claim), DiskTask::Reach(waiter));
     }
 
     /// Asks `node` for a blob of at most `max` bytes. Answers `Blob`.

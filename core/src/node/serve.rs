@@ -150,14 +150,10 @@ impl Node {
         let bad = |_| PeerFault::BadMessage;
         match frame.kind {
             kind::LOOKUP => {
-                let Lookup { key, part } = message::decode(&frame.body).map_err(bad)?;
+                let Lookup { key, part, at } = message::decode(&frame.body).map_err(bad)?;
                 if self.is_serving(conn, request) {
                     self.ctx.submit(
-                        DiskKind::GetRecord {
-                            key,
-                            at: None,
-                            part,
-                        },
+                        DiskKind::GetRecord { key, at, part },
                         DiskTask::Lookup { conn, request },
                     );
                 }
@@ -282,9 +278,9 @@ impl Node {
         result: Result<DiskData, DiskError>,
     ) {
         match result {
-            //# KEEP-5: LOOKUP MUST be answered with the newest record that is held
-            //# of the name, durable there, or with none. If that record is damaged,
-            //# LOOKUP MUST be refused, as failed.
+            //# KEEP-5: LOOKUP MUST be answered with the record that it names, or else
+            //# the newest, if it is held of the name, durable there, or with none. If
+            //# that record is damaged, LOOKUP MUST be refused, as failed.
             Ok(DiskData::Record(_)) if self.is_full(conn) => {
                 self.refuse(conn, request, Refusal::Busy);
             }

@@ -52,9 +52,9 @@ fn is_read(host: &mut Host, op: OpId) {
 fn a_damaged_record_is_refused_and_not_told_as_none() {
     let (mut host, [mut peer, _]) = damaged();
     let key = record("file", DATA, WALL).key;
-    let part = Part::All;
+    let (part, at) = (Part::All, None);
     peer.received(&mut host);
-    peer.ask(&mut host, kind::LOOKUP, &Lookup { key, part });
+    peer.ask(&mut host, kind::LOOKUP, &Lookup { key, part, at });
     let answer = peer.received(&mut host).remove(0);
     assert_eq!(answer.kind, kind::REFUSED);
     let Refused { reason } = message::decode(&answer.body).unwrap();

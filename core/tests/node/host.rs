@@ -52,6 +52,7 @@ pub(crate) fn get_of(name: &str) -> Get {
         reader: writer().reader().clone(),
         name: Name::new(name).unwrap(),
         range: None,
+        version: None,
         confirmed: false,
     }
 }
@@ -128,10 +129,14 @@ impl Disk {
                 }
                 records.sort_by_key(rank);
             }
-            DiskKind::GetRecord { key, part, .. } => {
-                let newest = self.records.get(key).and_then(|records| records.last());
-                let mut newest = newest.cloned();
-                if let Some(record) = &mut newest {
+            DiskKind::GetRecord { key, at, part } => {
+                let mut records = self.records.get(key).into_iter().flatten();
+                let mut found = match at {
+                    Some(at) => records.find(|record| record.id() == *at),
+                    None => records.next_back(),
+                }
+                .cloned();
+                if let Some(record) = &mut found {
                     if *part != Part::All {
                         record.content = Bytes::new();
                     }
@@ -139,7 +144,7 @@ impl Disk {
                         record.meta = Bytes::new();
                     }
                 }
-                return Ok(DiskData::Record(newest));
+                return Ok(DiskData::Record(found));
             }
             DiskKind::PutMembers(members) => self.members = Some(members.clone()),
             DiskKind::PutDebts(debts) => self.debts.extend(debts),

@@ -12,6 +12,7 @@ mod forgetting;
 mod lies;
 mod members;
 mod pair;
+mod restoring;
 mod serving;
 mod sessions;
 mod writing;

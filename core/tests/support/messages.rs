@@ -152,6 +152,7 @@ fn records(v: &mut impl Visitor) {
             tag: TAG,
         },
         part,
+        at: None,
     };
     v.visit("lookup-head", kind::LOOKUP, NONE, 4, lookup(Part::Head));
     v.visit("lookup-meta", kind::LOOKUP, NONE, 5, lookup(Part::Meta));
@@ -284,6 +285,7 @@ impl Arbitrary for Any {
                     tag: NameTag(array(g)),
                 },
                 part: *g.choose(&[Part::Head, Part::Meta, Part::All]).unwrap(),
+                at: None,
             }),
             8 => Self::Found(Found {
                 record: bool::arbitrary(g).then(|| record(g)),
