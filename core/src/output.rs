@@ -295,11 +295,11 @@ pub struct Entry {
 /// How far a list or history can be relied on.
 ///
 /// A finished put is durable at W of its R replicas, so R - W + 1 of them
-/// cannot all have missed it. If `unread` and `unreadable` are 0, every put
-/// and removal that had finished before the operation began is in it, in a
-/// list unless a later one of the same name is. Fewer than W silent members
-/// cannot make `unread` more than 0. What is written while it runs may be in it
-/// or not.
+/// cannot all have missed it. If `unread` and `unreadable` are 0 and no entry
+/// was unconfirmed, every put and removal that had finished before the
+/// operation began is in it, in a list unless a later one of the same name is.
+/// With fewer than W members silent `unread` is 0. What is written while it
+/// runs may be in it or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// Entries handed over.
@@ -312,6 +312,8 @@ pub struct Listed {
     pub answered: u16,
     /// ..of so many.
     pub members: u16,
+    /// Replicas of one name that have to tell: R - W + 1.
+    pub needed: u8,
     /// Of the 65,536 slots that names fall into (the name's one, in a
     /// history), those of which fewer than R - W + 1 replicas told all they
     /// hold: what falls into them may be missing, or shown at an older version.

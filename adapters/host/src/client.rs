@@ -168,8 +168,9 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::history`] and [`Listing::poll_next`];
-    /// [`OpError::Unconfirmed`] if it is not found where too few members
-    /// answered to say that it is not there.
+    /// [`OpError::Unconfirmed`] or [`OpError::Unreadable`] if it was not found,
+    /// and too few members answered, or some version is too damaged, to say
+    /// that it is not there.
     pub async fn outcome(
         &self,
         reader: &Reader,
@@ -186,7 +187,17 @@ impl Client {
                 return Ok(Some(entry));
             }
         }
-        versions.confirmed().map(|()| None)
+        match versions.end() {
+            Some(listed) if listed.unread > 0 => Err(ClientError::Op(OpError::Unconfirmed {
+                answered: u8::try_from(listed.answered).unwrap_or(u8::MAX),
+                needed: listed.needed,
+            })),
+            Some(listed) if listed.unreadable > 0 => Err(ClientError::Op(OpError::Unreadable(
+                "a version of it is damaged wherever it is held",
+            ))),
+            Some(_) => Ok(None),
+            None => Err(ClientError::Closed),
+        }
     }
 
     /// Starts dropping this node's local copies of a file.

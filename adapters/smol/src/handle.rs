@@ -212,8 +212,10 @@ impl Handle {
     /// As for [`Handle::put_writer`].
     pub fn list(&self, reader: &Reader, prefix: &str) -> Result<Listing, ClientError> {
         self.client.list(List {
-            prefix: prefix.into(),
-            ..List::of(reader)
+            reader: reader.clone(),
+            prefix: Some(prefix.into()).filter(|prefix: &String| !prefix.is_empty()),
+            after: None,
+            removed: false,
         })
     }
 

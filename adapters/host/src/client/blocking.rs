@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use peerhold_core::{
-    Entry, FileInfo, Forget, Get, History, List, Name, PeerStatus, Put, PutId, Reader, Remove,
-    Restore, Status, Stored,
+    Entry, FileInfo, Forget, Get, History, List, Listed, Name, PeerStatus, Put, PutId, Reader,
+    Remove, Restore, Status, Stored,
 };
 
 use super::{Client, ClientError, Forgotten, GetOp, Listing, Notice, PutOp};
@@ -249,12 +249,9 @@ pub struct BlockingListing {
 }
 
 impl BlockingListing {
-    /// As [`Listing::confirmed`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn confirmed(&self) -> Result<(), ClientError> {
-        self.listing.confirmed()
+    /// As [`Listing::end`].
+    pub fn end(&self) -> Option<Listed> {
+        self.listing.end()
     }
 }
 

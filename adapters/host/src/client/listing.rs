@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use peerhold_core::{Entry, Outcome};
+use peerhold_core::{Entry, Listed, Outcome};
 
 use super::ClientError;
 use super::ops::Held;
@@ -23,8 +23,8 @@ impl Listing {
         Self { held }
     }
 
-    /// The next entry; `None` after the last, when
-    /// [`Listing::completeness`] tells what may be missing.
+    /// The next entry; `None` after the last, when [`Listing::end`] tells
+    /// whether any may be missing.
     ///
     /// # Errors
     /// Why there are no more. What came before is right.
@@ -70,5 +70,13 @@ impl Listing {
             page.push(entry);
         }
         Ok(page)
+    }
+
+    /// How far what was listed can be relied on: once all entries are taken.
+    pub fn end(&self) -> Option<Listed> {
+        match &self.held.cell.state().end {
+            Some(Ok(Outcome::Listed(listed))) => Some(*listed),
+            _ => None,
+        }
     }
 }

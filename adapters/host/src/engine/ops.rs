@@ -127,10 +127,14 @@ impl Engine {
             Command::Put(put) => node.put(now, put).map_err(|Busy(put)| Command::Put(put)),
             Command::Get(get) => node.get(now, get).map_err(|Busy(get)| Command::Get(get)),
             Command::Remove(it) => node.remove(now, it).map_err(|Busy(it)| Command::Remove(it)),
-            Command::Restore(it) => node.restore(now, it).map_err(|Busy(it)| Command::Restore(it)),
+            Command::Restore(it) => node
+                .restore(now, it)
+                .map_err(|Busy(it)| Command::Restore(it)),
             Command::Forget(it) => node.forget(now, it).map_err(|Busy(it)| Command::Forget(it)),
             Command::List(it) => node.list(now, it).map_err(|Busy(it)| Command::List(it)),
-            Command::History(it) => node.history(now, it).map_err(|Busy(it)| Command::History(it)),
+            Command::History(it) => node
+                .history(now, it)
+                .map_err(|Busy(it)| Command::History(it)),
         }
     }
 
