@@ -4,3 +4,4 @@ mod cluster;
 mod cross;
 mod ends;
 mod files;
+mod versions;
