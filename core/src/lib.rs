@@ -65,7 +65,7 @@ pub use members::{Member, Members};
 pub use node::Node;
 pub use output::{
     Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, PeerStatus, Put,
-    Remove, Status, Stored, Unconfirmed, Wake,
+    Remove, Restore, Status, Stored, Unconfirmed, Wake,
 };
 pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
 pub use text::TextError;

@@ -76,6 +76,18 @@ pub struct Remove {
     pub name: Name,
 }
 
+/// Which version to make the newest again.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The namespace, by its secret.
+    pub writer: Writer,
+    /// The file's name.
+    pub name: Name,
+    /// One of the name's records, as its history tells. It must have a
+    /// content: not be a removal.
+    pub id: RecordId,
+}
+
 /// Whose local copies to forget.
 #[derive(Clone, Debug)]
 pub struct Forget {
@@ -131,6 +143,15 @@ pub enum Event {
     },
     /// The member map changed.
     Members,
+    /// A put, remove or restore has begun. Comes before anything of it can
+    /// have taken hold: where its outcome stays unknown, the history of the
+    /// name tells by the put id whether it did.
+    Began {
+        /// The operation.
+        op: OpId,
+        /// The put id that its record will bear.
+        put: PutId,
+    },
     /// A get has found its file; its bytes follow.
     Opened {
         /// The operation.
@@ -153,8 +174,8 @@ pub enum Event {
     Progress {
         /// The operation.
         op: OpId,
-        /// Plaintext bytes durable at W replicas (put), handed to the caller
-        /// (get), or looked at (forget); entries handed to the caller (list,
+        /// Plaintext bytes durable at W replicas (put, restore), handed to the
+        /// caller (get), or looked at (forget); entries handed to the caller (list,
         /// history).
         bytes: u64,
     },
@@ -165,7 +186,7 @@ pub enum Event {
         /// How.
         result: Result<Outcome, OpError>,
     },
-    /// A put or remove has all R copies of everything. Comes after
+    /// A put, remove or restore has all R copies of everything. Comes after
     /// `Finished`, perhaps much later, perhaps never.
     Settled {
         /// The operation.
@@ -208,7 +229,7 @@ pub enum Damage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A put: the file is durable.
+    /// A put or a restore: the file is durable.
     Stored(Stored),
     /// A get: every byte asked for was handed over.
     Read(FileInfo),
@@ -309,6 +330,8 @@ pub struct Listed {
     pub answered: u16,
     /// ..of so many.
     pub members: u16,
+    /// Replicas of one name that have to tell: R - W + 1.
+    pub needed: u8,
     /// Of the 65,536 slots that names fall into (the name's one, in a
     /// history), those of which fewer than R - W + 1 replicas told all they
     /// hold: what falls into them may be missing, or shown at an older version.

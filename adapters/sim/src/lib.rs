@@ -19,9 +19,9 @@
 //! keep what they were given, and a node can be killed and started again.
 
 mod cluster;
-mod listing;
 mod net;
 mod node;
+mod ops;
 mod task;
 
 pub use crate::cluster::{Cluster, Plan};

@@ -225,12 +225,7 @@ impl ForgetOp {
         };
         item.phase = Phase::Local;
         let need = item.need.clone();
-        ctx.claim(
-            ctx.me(),
-            &self.claim(&need),
-            None,
-            Waiter::Op(self.id, Step::Blob(number)),
-        );
+        ctx.claim_held(&self.claim(&need), Waiter::Op(self.id, Step::Blob(number)));
     }
 
     fn checked(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {

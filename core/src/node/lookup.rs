@@ -45,6 +45,7 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Lookup {
     op: OpId,
+    step: Step,
     key: RecordKey,
     until: Until,
     needed: usize,
@@ -54,7 +55,8 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub(super) fn new(ctx: &Ctx, op: OpId, key: RecordKey, until: Until) -> Self {
+    /// Answers come to `op` at `step`: one for each look-up that it makes.
+    pub(super) fn new(ctx: &Ctx, op: OpId, step: Step, key: RecordKey, until: Until) -> Self {
         //# READ-7: A reader that names a record MUST take it from any one replica that
         //# has it whole, and MUST believe only all R replicas that there is none.
         let needed = match until {
@@ -63,6 +65,7 @@ impl Lookup {
         };
         Self {
             op,
+            step,
             key,
             until,
             needed,
@@ -92,7 +95,7 @@ impl Lookup {
 
     fn ask(&mut self, ctx: &mut Ctx, node: NodeId, part: Part) {
         self.replicas.insert(node, Asked::Waiting);
-        let waiter = Waiter::Op(self.op, Step::Lookup);
+        let waiter = Waiter::Op(self.op, self.step);
         ctx.lookup(node, self.key, self.named(), part, waiter);
     }
 

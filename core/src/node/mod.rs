@@ -23,6 +23,7 @@ mod reach;
 mod rows;
 mod serve;
 mod session;
+mod sources;
 mod task;
 
 use alloc::boxed::Box;
@@ -52,7 +53,8 @@ use crate::id::{ConnId, NodeId, OpId};
 use crate::input::Input;
 use crate::job::{Job, JobDone, Made};
 use crate::output::{
-    Damage, Entry, Event, Forget, Get, History, List, PeerStatus, Put, Remove, Status, Wake,
+    Damage, Entry, Event, Forget, Get, History, List, PeerStatus, Put, Remove, Restore, Status,
+    Wake,
 };
 use crate::time::Instant;
 use crate::version::Version;
@@ -217,6 +219,15 @@ impl Node {
     pub fn remove(&mut self, now: Instant, remove: Remove) -> Result<OpId, Busy<Remove>> {
         self.start(now, remove, true, |ctx, id, remove| {
             Op::Put(Box::new(PutOp::remove(ctx, id, remove)))
+        })
+    }
+
+    /// Makes an older version's content the newest again. Its blobs are claimed
+    /// anew where they lie: none of the file's bytes comes here, but to a
+    /// replica that lacks them.
+    pub fn restore(&mut self, now: Instant, restore: Restore) -> Result<OpId, Busy<Restore>> {
+        self.start(now, restore, true, |ctx, id, restore| {
+            Op::Put(Box::new(PutOp::restore(ctx, id, restore)))
         })
     }
 
@@ -395,7 +406,7 @@ impl Node {
             DiskTask::Serve { conn, request } => self.fetched(conn, request, result),
             DiskTask::Claim(asker, claim) => self.claimed(asker, claim, result),
             DiskTask::Acquired(id) => self.acquired(id, result),
-            DiskTask::DebtClaim(debt, claim) => self.debt_claimed(debt, claim, result),
+            DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
             DiskTask::Members => self.members_kept(result),
             DiskTask::DebtsCleared => {

@@ -77,7 +77,7 @@ impl Opening {
         confirmed: bool,
     ) -> Self {
         let until = at.map_or(Until::Agreed, Until::Held);
-        let lookup = Lookup::new(ctx, op, key, until);
+        let lookup = Lookup::new(ctx, op, Step::Lookup, key, until);
         let mut opening = Self {
             op,
             reader,

@@ -67,7 +67,8 @@ impl Ctx {
     }
 
     /// Has `node` hold a blob, which it fetches from here or from others if it
-    /// has to; this node itself is handed the bytes. Answers `Held`.
+    /// has to; this node itself is handed the bytes, or like any other gets
+    /// them from others. Answers `Held`.
     pub(super) fn claim(
         &mut self,
         node: NodeId,
@@ -76,16 +77,13 @@ impl Ctx {
         waiter: Waiter,
     ) {
         if node == self.me() {
-            let kind = match bytes {
-                Some(bytes) => DiskKind::PutBlob {
-                    claim: *claim,
-                    bytes: bytes.clone(),
-                },
-                None => DiskKind::Claim(*claim),
+            self.is_counted_on(&claim.blob);
+            let claim = *claim;
+            let Some(bytes) = bytes.cloned() else {
+                return self.submit(DiskKind::Claim(claim), DiskTask::Hold(waiter, claim));
             };
             self.holding = true;
-            self.is_counted_on(&claim.blob);
-            return self.submit(kind, DiskTask::Reach(waiter));
+            return self.submit(DiskKind::PutBlob { claim, bytes }, DiskTask::Reach(waiter));
         }
         let now = self.now;
         match self.session(&node) {
@@ -103,6 +101,13 @@ impl Ctx {
                 self.queued(conn);
             }
         }
+    }
+
+    /// Asks whether this node holds a blob, which is claimed then. Answers
+    /// `Held`.
+    pub(super) fn claim_held(&mut self, claim: &Claim, waiter: Waiter) {
+        self.is_counted_on(&claim.blob);
+        self.submit(DiskKind::Claim(*claim), DiskTask::Reach(waiter));
     }
 
     /// Asks `node` for a blob of at most `max` bytes. Answers `Blob`.

@@ -27,6 +27,8 @@ pub(super) enum Waiter {
 pub(super) enum Step {
     /// What replicas hold of the name.
     Lookup,
+    /// The version that a new record is to follow.
+    Newest,
     /// The whole of the record that was chosen.
     Body,
     /// One of a put's blobs, by its number in the put.
@@ -97,8 +99,8 @@ pub(super) enum DiskTask {
     /// An acquired blob is being written.
     Acquired(Wanted),
     Members,
-    /// A blob that this node owes itself.
-    DebtClaim(Debt, Claim),
+    /// A claim that this node makes of itself.
+    Hold(Waiter, Claim),
     /// A record for a member that has missed it.
     DebtRecord(Debt),
     DebtsCleared,
@@ -125,8 +127,8 @@ pub(super) enum JobTask {
 pub(super) enum Asker {
     /// A claim of a peer's, one of its blobs.
     Peer(ClaimRef),
-    /// This node, which owes it to itself.
-    Debt(Debt),
+    /// This node itself, for what waits here.
+    Own(Waiter),
 }
 
 /// One blob of a peer's claim: connection, request, index.

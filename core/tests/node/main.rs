@@ -16,6 +16,7 @@ mod listing_model;
 mod members;
 mod older;
 mod pair;
+mod restoring;
 mod serving;
 mod sessions;
 mod writing;
