@@ -295,11 +295,11 @@ pub struct Entry {
 /// How far a list or history can be relied on.
 ///
 /// A finished put is durable at W of its R replicas, so R - W + 1 of them
-/// cannot all have missed it. If `unread` and `unreadable` are 0, every put
-/// and removal that had finished before the operation began is in it, in a
-/// list unless a later one of the same name is. Fewer than W silent members
-/// cannot make `unread` more than 0. What is written while it runs may be in it
-/// or not.
+/// cannot all have missed it. If `unread` and `unreadable` are 0 and no entry
+/// was unconfirmed, every put and removal that had finished before the
+/// operation began is in it, in a list unless a later one of the same name is.
+/// With fewer than W members silent `unread` is 0. What is written while it
+/// runs may be in it or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// Entries handed over.

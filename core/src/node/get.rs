@@ -193,7 +193,7 @@ impl GetOp {
                     self.missing(ctx, number);
                 }
             }
-            Answer::Record(_) | Answer::Held => {}
+            Answer::Record(_) | Answer::Page(_) | Answer::Held => {}
         }
     }
 

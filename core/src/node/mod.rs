@@ -4,6 +4,7 @@
 mod acquire;
 mod answers;
 mod book;
+mod browse;
 mod copies;
 mod ctx;
 mod debts;
@@ -12,11 +13,14 @@ mod forget;
 mod get;
 mod lookup;
 mod membership;
+mod merge;
 mod open;
+mod pages;
 mod peers;
 mod put;
 mod queues;
 mod reach;
+mod rows;
 mod serve;
 mod session;
 mod sources;
@@ -32,6 +36,7 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use self::acquire::Acquires;
+use self::browse::BrowseOp;
 use self::ctx::{Ctx, Timer};
 use self::debts::Payments;
 use self::forget::ForgetOp;
@@ -45,7 +50,9 @@ use crate::error::{Busy, ConfigError, PushError};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::Input;
 use crate::job::{Job, JobDone, Made};
-use crate::output::{Event, Forget, Get, PeerStatus, Put, Remove, Restore, Status, Wake};
+use crate::output::{
+    Entry, Event, Forget, Get, History, List, PeerStatus, Put, Remove, Restore, Status, Wake,
+};
 use crate::time::Instant;
 use crate::version::Version;
 
@@ -78,6 +85,7 @@ enum Op {
     Put(Box<PutOp>),
     Get(Box<GetOp>),
     Forget(Box<ForgetOp>),
+    Browse(Box<BrowseOp>),
 }
 
 // Making a node, and facts.
@@ -188,6 +196,22 @@ impl Node {
         })
     }
 
+    /// Lists the names of a namespace; the entries are taken by
+    /// [`Node::poll_entry`].
+    pub fn list(&mut self, now: Instant, list: List) -> Result<OpId, Busy<List>> {
+        self.start(now, list, false, |ctx, id, list| {
+            Op::Browse(Box::new(BrowseOp::list(ctx, id, list)))
+        })
+    }
+
+    /// Lists the versions of a name; the entries are taken by
+    /// [`Node::poll_entry`].
+    pub fn history(&mut self, now: Instant, history: History) -> Result<OpId, Busy<History>> {
+        self.start(now, history, false, |ctx, id, history| {
+            Op::Browse(Box::new(BrowseOp::history(ctx, id, history)))
+        })
+    }
+
     /// Removes a file: a tombstone becomes its newest version.
     pub fn remove(&mut self, now: Instant, remove: Remove) -> Result<OpId, Busy<Remove>> {
         self.start(now, remove, true, |ctx, id, remove| {
@@ -220,6 +244,7 @@ impl Node {
             Some(Op::Put(put)) => put.cancel(&mut self.ctx),
             Some(Op::Get(get)) => get.cancel(&mut self.ctx),
             Some(Op::Forget(forget)) => forget.cancel(&mut self.ctx),
+            Some(Op::Browse(browse)) => browse.cancel(&mut self.ctx),
             None => {}
         }
         self.settle();
@@ -273,6 +298,17 @@ impl Node {
         let data = get.data(&mut self.ctx, max);
         self.settle();
         data
+    }
+
+    /// The next entry of a list or history. Nothing more is asked for before
+    /// all that are there are taken.
+    pub fn poll_entry(&mut self, op: OpId) -> Option<Entry> {
+        let Some(Op::Browse(browse)) = self.ops.get_mut(&op) else {
+            return None;
+        };
+        let entry = browse.entry(&mut self.ctx);
+        self.settle();
+        entry
     }
 
     /// The next operation for the store.
@@ -360,6 +396,11 @@ impl Node {
             DiskTask::Load => self.loaded(result),
             DiskTask::Reach(waiter) => self.ctx.local_answer(waiter, result),
             DiskTask::Lookup { conn, request } => self.looked_up(conn, request, result),
+            DiskTask::Page {
+                conn,
+                request,
+                kind,
+            } => self.listed(conn, request, kind, result),
             DiskTask::Keep { conn, request } => self.kept(conn, request, result),
             DiskTask::Serve { conn, request } => self.fetched(conn, request, result),
             DiskTask::Claim(asker, claim) => self.claimed(asker, claim, result),
@@ -407,6 +448,7 @@ impl Node {
                 Some(Op::Put(put)) => put.made(&mut self.ctx, step, made),
                 Some(Op::Get(get)) => get.made(&mut self.ctx, step, made),
                 Some(Op::Forget(forget)) => forget.made(&mut self.ctx, step, made),
+                Some(Op::Browse(browse)) => browse.made(&mut self.ctx, made),
                 None => {}
             },
             (
@@ -446,6 +488,7 @@ impl Node {
                     Some(Op::Put(put)) => put.timer(&mut self.ctx, timer),
                     Some(Op::Get(get)) => get.timer(&mut self.ctx, timer),
                     Some(Op::Forget(forget)) => forget.timer(&mut self.ctx, timer),
+                    Some(Op::Browse(browse)) => browse.timer(&mut self.ctx, timer),
                     None => {}
                 }
             }
@@ -468,8 +511,10 @@ impl Node {
                 self.cooled(blob);
             } else if core::mem::take(&mut self.ctx.get_room) {
                 for op in core::mem::take(&mut self.ctx.get_waiting) {
-                    if let Some(Op::Get(get)) = self.ops.get_mut(&op) {
-                        get.room(&mut self.ctx);
+                    match self.ops.get_mut(&op) {
+                        Some(Op::Get(get)) => get.room(&mut self.ctx),
+                        Some(Op::Browse(browse)) => browse.room(&mut self.ctx),
+                        _ => {}
                     }
                 }
             } else {
@@ -486,6 +531,7 @@ impl Node {
                 Some(Op::Put(put)) => put.answer(&mut self.ctx, step, from, answer),
                 Some(Op::Get(get)) => get.answer(&mut self.ctx, step, from, answer),
                 Some(Op::Forget(forget)) => forget.answer(&mut self.ctx, step, from, answer),
+                Some(Op::Browse(browse)) => browse.answer(&mut self.ctx, from, answer),
                 None => {}
             },
             Waiter::Acquire(id) => self.acquire_answer(id, from, answer),
@@ -500,6 +546,7 @@ impl Node {
                 Op::Put(put) => put.retry(&mut self.ctx, peer),
                 Op::Get(get) => get.retry(&mut self.ctx, peer),
                 Op::Forget(forget) => forget.retry(&mut self.ctx, peer),
+                Op::Browse(browse) => browse.retry(&mut self.ctx, peer),
             }
         }
     }
@@ -509,6 +556,7 @@ impl Node {
             Op::Put(put) => put.is_over(),
             Op::Get(get) => get.is_over(),
             Op::Forget(forget) => forget.is_over(),
+            Op::Browse(browse) => browse.is_over(),
         };
         let ended: Vec<OpId> = self
             .ops

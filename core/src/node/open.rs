@@ -254,7 +254,7 @@ impl Opening {
 
 /// Whether whoever handed the record over must know that it is wrong: its
 /// signature does not stand, or its parts are not those that were signed.
-fn is_forged(error: &RecordError) -> bool {
+pub(super) fn is_forged(error: &RecordError) -> bool {
     matches!(
         error,
         RecordError::HeadLength(_)
@@ -268,7 +268,7 @@ fn is_forged(error: &RecordError) -> bool {
     )
 }
 
-fn unreadable(error: &RecordError) -> &'static str {
+pub(super) fn unreadable(error: &RecordError) -> &'static str {
     match error {
         RecordError::Format(_) | RecordError::Suite(_) | RecordError::Kind(_) => {
             "it was made by a newer version"

@@ -1,4 +1,4 @@
-//! Reaching replicas: the same four questions to a peer, by a message, or to
+//! Reaching replicas: the same five questions to a peer, by a message, or to
 //! this node itself, by its disk. The answer comes by [`Ctx::answers`] to
 //! whoever asked, always, once.
 
@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use super::ctx::{Ctx, Timer};
+use super::pages::Query;
 use super::session::Pending;
 use super::task::{Answer, DiskTask, No, Waiter};
 
@@ -35,6 +36,15 @@ impl Ctx {
         }
         let body = message::encode(&message::Lookup { key, part, at });
         self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);
+    }
+
+    /// Asks `node` for a page of rows. Answers `Page`.
+    pub(super) fn page(&mut self, node: NodeId, query: Query, waiter: Waiter) {
+        if node == self.me() {
+            return self.submit(query.disk(), DiskTask::Reach(waiter));
+        }
+        let pending = Pending::Page { waiter, query };
+        self.ask(node, query.kind(), query.body(), pending, waiter);
     }
 
     /// Has `node` keep a record. Answers `Held`.
@@ -165,6 +175,7 @@ impl Ctx {
     pub(super) fn local_answer(&mut self, waiter: Waiter, result: Result<DiskData, DiskError>) {
         let answer = match result {
             Ok(DiskData::Record(record)) => Answer::Record(record.map(Box::new)),
+            Ok(DiskData::Page(page)) => Answer::Page(page),
             Ok(DiskData::Blob(bytes)) => Answer::Blob {
                 bytes,
                 verified: true,
@@ -183,6 +194,7 @@ impl Ctx {
     pub(super) fn give_up(&mut self, node: NodeId, pending: Pending, no: &No) {
         let waiters: Vec<Waiter> = match pending {
             Pending::Lookup { waiter }
+            | Pending::Page { waiter, .. }
             | Pending::Keep { waiter }
             | Pending::Fetch { waiter, .. } => [waiter].into(),
             Pending::Claim { waiters, .. } => waiters.into_iter().flatten().collect(),

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use bytes::Bytes;
 
-use crate::disk::{Claim, Debt, DiskError, StoredRecord};
+use crate::disk::{Claim, Debt, DiskError, Page, StoredRecord};
 use crate::id::{BlobId, ConnId, NodeId, OpId};
 use crate::wire::message::Refusal;
 
@@ -39,13 +39,17 @@ pub(super) enum Step {
     Record,
     /// Debts that are being written down.
     Debts,
+    /// A page of a listing, or what is made of its rows.
+    Page,
 }
 
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The newest record of the name there. Not verified.
+    /// The record that was asked for, if it is there. Not verified.
     Record(Option<Box<StoredRecord>>),
+    /// Rows of the kind and in the order that were asked for. Not verified.
+    Page(Page),
     /// Blob or record are durable there.
     Held,
     /// The blob; `verified` if its hash has been checked on this node.
@@ -76,6 +80,12 @@ pub(super) enum DiskTask {
     Lookup {
         conn: ConnId,
         request: u32,
+    },
+    /// A page of the kind of answer that this is.
+    Page {
+        conn: ConnId,
+        request: u32,
+        kind: u8,
     },
     Keep {
         conn: ConnId,

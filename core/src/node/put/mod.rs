@@ -227,6 +227,7 @@ impl PutOp {
                 self.check_record(ctx);
             }
             Step::Piece(number) => self.node_read(ctx, number, from, answer),
+            Step::Page => {}
         }
     }
 
@@ -380,7 +381,7 @@ fn copy(answer: Answer) -> Copy {
     match answer {
         Answer::Held => Copy::Durable,
         Answer::No(no) => Copy::Failed(no),
-        Answer::Record(_) | Answer::Blob { .. } => Copy::Failed(No::Unreachable),
+        _ => Copy::Failed(No::Unreachable),
     }
 }
 

@@ -196,7 +196,7 @@ impl PutOp {
                 node.sources.failed(&no);
                 self.read_on(ctx);
             }
-            Answer::Record(_) | Answer::Held => {}
+            _ => {}
         }
     }
 
