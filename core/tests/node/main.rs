@@ -12,6 +12,7 @@ mod forgetting;
 mod lies;
 mod listers;
 mod listing;
+mod listing_model;
 mod members;
 mod older;
 mod pair;
