@@ -292,6 +292,11 @@ pub struct Loaded {
     pub records: u64,
     /// How many blobs it holds.
     pub blobs: u64,
+    /// How many durable entries of its log could not be read when it was
+    /// opened: what they said is lost.
+    pub lost: u64,
+    /// Its index was missing or unsound, and was made anew when it was opened.
+    pub index_rebuilt: bool,
 }
 
 /// What a successful operation brings back.

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::disk::DiskError;
+use crate::disk::{DiskError, RecordKey};
 use crate::error::{OpError, PeerFault};
 use crate::id::{BlobId, ConnId, NameTag, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr};
@@ -197,14 +197,32 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
-    /// This store's copy of a blob was damaged and has been dropped; reads
-    /// come from other replicas.
-    Damaged {
-        /// Which blob.
-        blob: BlobId,
-    },
+    /// Something was damaged in this store. What others hold of it is read from
+    /// them.
+    Damaged(Damage),
     /// The store failed at something that no operation waits for.
     Trouble(DiskError),
+}
+
+/// What of a store was found damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A blob. The copy has been dropped.
+    Blob(BlobId),
+    /// A record of this name. That it was held stays known, and other replicas
+    /// are asked instead, until it is put again. Told once until then, but
+    /// again after a restart or when very many others are damaged, too.
+    Record(RecordKey),
+    /// Entries of the store's log, found when it was opened: what they said is
+    /// lost here.
+    Log {
+        /// How many.
+        entries: u64,
+    },
+    /// The store's index, found when it was opened. It has been made anew from
+    /// the log.
+    Index,
 }
 
 /// How an operation ended well.

@@ -531,6 +531,8 @@ impl Stage<'_, '_> {
             debts: self.tables.debts()?,
             records: self.tables.state.records,
             blobs: self.tables.state.blobs,
+            lost: store.recovery.damaged,
+            index_rebuilt: store.recovery.index_rebuilt,
         })))
     }
 

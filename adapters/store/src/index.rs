@@ -249,6 +249,22 @@ impl Index {
         last_in(&txn.open_table(RECORDS)?, (Included(&first), end))
     }
 
+    /// The keys of the records that stand at such places.
+    pub(crate) fn records_at(
+        &self,
+        at: impl Fn(&Loc) -> bool,
+    ) -> Result<Vec<[u8; RECORD_KEY]>, IndexError> {
+        let txn = self.db.begin_read()?;
+        let mut keys = Vec::new();
+        for row in txn.open_table(RECORDS)?.iter()? {
+            let (key, row) = row?;
+            if at(&RecordRow::from_bytes(row.value()).loc) {
+                keys.push(*key.value());
+            }
+        }
+        Ok(keys)
+    }
+
     /// The newest record of the first name behind `after`, damaged or not. Two
     /// look-ups, however long the histories.
     pub(crate) fn next_name(

@@ -45,13 +45,16 @@ use self::put::PutOp;
 use self::serve::Serves;
 use self::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
-use crate::disk::{DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Loaded};
+use crate::disk::{
+    DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Loaded, RecordKey, Row,
+};
 use crate::error::{Busy, ConfigError, PushError};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::Input;
 use crate::job::{Job, JobDone, Made};
 use crate::output::{
-    Entry, Event, Forget, Get, History, List, PeerStatus, Put, Remove, Restore, Status, Wake,
+    Damage, Entry, Event, Forget, Get, History, List, PeerStatus, Put, Remove, Restore, Status,
+    Wake,
 };
 use crate::time::Instant;
 use crate::version::Version;
@@ -389,9 +392,7 @@ impl Node {
         let Some((task, key, result)) = self.ctx.disk.complete(done) else {
             return;
         };
-        if let (Err(DiskError::Corrupt), DiskKey::Blob(blob)) = (&result, key) {
-            self.ctx.events.push(Event::Damaged { blob });
-        }
+        self.tell_damage(key, &result);
         match task {
             DiskTask::Load => self.loaded(result),
             DiskTask::Reach(waiter) => self.ctx.local_answer(waiter, result),
@@ -416,6 +417,38 @@ impl Node {
         }
     }
 
+    /// Tells what of the store this outcome shows to be damaged, or mended.
+    fn tell_damage(&mut self, key: DiskKey, result: &Result<DiskData, DiskError>) {
+        let events = &mut self.ctx.events;
+        match (result, key) {
+            (Err(DiskError::Corrupt), DiskKey::Blob(blob)) => {
+                events.push(Event::Damaged(Damage::Blob(blob)));
+            }
+            (Err(DiskError::Corrupt), DiskKey::Record(key)) => events.damaged_record(key),
+            (Ok(DiskData::Done), DiskKey::Record(key)) => events.record_kept(&key),
+            (
+                Ok(DiskData::Page(page)),
+                DiskKey::Names(namespace) | DiskKey::Record(RecordKey { namespace, .. }),
+            ) => {
+                for row in &page.rows {
+                    if let Row::Damaged { tag, .. } = *row {
+                        events.damaged_record(RecordKey { namespace, tag });
+                    }
+                }
+            }
+            (Ok(DiskData::Loaded(loaded)), _) => {
+                if loaded.index_rebuilt {
+                    events.push(Event::Damaged(Damage::Index));
+                }
+                if loaded.lost > 0 {
+                    let entries = loaded.lost;
+                    events.push(Event::Damaged(Damage::Log { entries }));
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn loaded(&mut self, result: Result<DiskData, DiskError>) {
         let Loaded {
             starts,
@@ -423,6 +456,7 @@ impl Node {
             debts,
             records,
             blobs,
+            ..
         } = match result {
             Ok(DiskData::Loaded(loaded)) => loaded,
             Ok(_) => return,

@@ -87,6 +87,8 @@ pub(crate) struct Disk {
     pub(crate) debts: BTreeSet<Debt>,
     /// Records of which only the ids can be read.
     pub(crate) damaged: BTreeSet<RecordId>,
+    /// What a load answers beside the above.
+    pub(crate) loaded: Loaded,
 }
 
 /// So much of a record.
@@ -136,6 +138,7 @@ impl Disk {
                     debts: self.debts.iter().copied().collect(),
                     records: self.records.len() as u64,
                     blobs: self.blobs.len() as u64,
+                    ..self.loaded.clone()
                 }));
             }
             DiskKind::PutBlob { claim, bytes } => {

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod cross;
+mod damage;
 mod ends;
 mod files;
