@@ -173,7 +173,7 @@ impl Cluster {
         self.look(task).result.is_some()
     }
 
-    fn begin<T: std::fmt::Debug>(
+    pub(crate) fn begin<T: std::fmt::Debug>(
         &mut self,
         at: usize,
         running: Running,
