@@ -19,7 +19,6 @@
 //! keep what they were given, and a node can be killed and started again.
 
 mod cluster;
-mod listing;
 mod net;
 mod node;
 mod ops;

@@ -34,6 +34,7 @@ fn all_told(entries: u64) -> Listed {
         unreadable: 0,
         answered: 3,
         members: 3,
+        needed: 2,
         unread: 0,
     }
 }

@@ -5,3 +5,4 @@ mod cross;
 mod damage;
 mod ends;
 mod files;
+mod versions;
