@@ -51,6 +51,10 @@ impl<V: Vfs> Store<V> {
                     Read::Damaged(step) => step,
                 }
             }
+            DiskKind::HasBlob(id) => {
+                let held = self.has_blob(id).map(|held| DiskData::Claimed { held });
+                return Prepared::Done(op.complete(held));
+            }
             _ if self.health() == Health::ReadOnly => Step::Failed(DiskError::SyncFailed),
             DiskKind::PutBlob { claim, bytes }
                 if bytes.len() > self.config.small_blob_max as usize =>
@@ -213,6 +217,11 @@ impl<V: Vfs> Store<V> {
             dirs.insert(dir.to_owned());
         }
         Ok(())
+    }
+
+    fn has_blob(&self, id: &BlobId) -> Result<bool, DiskError> {
+        let known = lookup(&self.index(), |index| index.blob(id))?.is_some();
+        Ok(known && self.is_there(id)?)
     }
 
     /// Whether the bytes of a blob are where the index says. True for those

@@ -81,6 +81,8 @@ pub(super) struct Ctx {
     last_version: Version,
     pub(super) members: Members,
     placement: Placement,
+    /// Of the map that placement follows.
+    map_digest: [u8; 32],
     pub(super) sessions: BTreeMap<ConnId, Session>,
     /// Connections named by [`crate::Node::accept`] and not opened yet.
     pub(super) accepted: BTreeSet<ConnId>,
@@ -109,6 +111,11 @@ pub(super) struct Ctx {
     forgetting: BTreeMap<BlobId, Vec<OpId>>,
     /// Copies owed, each with the operation that will settle when it is paid.
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
+    /// How many more operations will owe when their records are sealed.
+    pub(super) owing: usize,
+    /// Operations whose records are not durable enough yet: what they owe is
+    /// not to be paid before.
+    pub(super) unwritten: BTreeSet<OpId>,
     /// How many copies each operation owes.
     pub(super) settling: BTreeMap<OpId, u32>,
     /// Those of them that have nothing else left to do.
@@ -146,6 +153,7 @@ impl Ctx {
             last_version: Version::ZERO,
             members: Members::new(),
             placement: Placement::new(&[], usize::from(replicas), PLACEMENT_CACHE),
+            map_digest: Members::new().digest(),
             sessions: BTreeMap::new(),
             accepted: BTreeSet::new(),
             dialling: BTreeSet::new(),
@@ -164,6 +172,8 @@ impl Ctx {
             cooled: Vec::new(),
             forgetting: BTreeMap::new(),
             debts: BTreeMap::new(),
+            owing: 0,
+            unwritten: BTreeSet::new(),
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
             put_waiting: BTreeSet::new(),
@@ -202,6 +212,13 @@ impl Ctx {
     pub(super) fn replace_placement(&mut self) {
         let replicas = usize::from(self.config.replicas);
         self.placement = Placement::new(&self.members.candidates(), replicas, PLACEMENT_CACHE);
+        self.map_digest = self.members.digest();
+    }
+
+    /// Whether the peer of `conn` sees the same members as this node.
+    pub(super) fn is_map_shared(&self, conn: ConnId) -> bool {
+        let session = self.sessions.get(&conn);
+        session.is_some_and(|session| session.map == Some(self.map_digest))
     }
 
     /// The replicas of a blob: R of them, or fewer where there are fewer
@@ -322,6 +339,7 @@ impl Ctx {
 
     /// An operation is over: it waits for nothing.
     pub(super) fn forget_op(&mut self, op: OpId) {
+        self.unwritten.remove(&op);
         self.put_waiting.remove(&op);
         self.get_waiting.remove(&op);
         self.forgetting.retain(|_, ops| {

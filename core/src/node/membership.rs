@@ -100,9 +100,14 @@ impl Node {
     pub(super) fn on_members(&mut self, conn: ConnId, body: &[u8]) -> Result<(), PeerFault> {
         let update: MembersUpdate = message::decode(body).map_err(|_| PeerFault::BadMessage)?;
         let ctx = &mut self.ctx;
-        let Some(session) = ctx.sessions.get(&conn) else {
+        let Some(session) = ctx.sessions.get_mut(&conn) else {
             return Ok(());
         };
+        let mut told = Members::new();
+        for entry in &update.entries {
+            told.merge(entry.node, entry.member, usize::MAX);
+        }
+        session.map = Some(told.digest());
         ctx.heard.insert(session.peer, update.holding);
         let max = ctx.config.limits.members as usize;
         let mut changed = false;
