@@ -70,9 +70,15 @@ impl Ctx {
         }
     }
 
+    /// How many copies are owed, those of blobs included whose put is to have
+    /// its record yet.
+    pub(super) fn owed(&self) -> usize {
+        self.debts.len() + self.owing
+    }
+
     /// Whether so many more debts may be remembered.
     pub(super) fn may_owe(&self, more: usize) -> bool {
-        more == 0 || self.debts.len() + self.owing + more <= self.config.limits.debts as usize
+        more == 0 || self.owed() + more <= self.config.limits.debts as usize
     }
 
     /// Whether a debt's record is there, as far as this node knows.

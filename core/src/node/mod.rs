@@ -384,7 +384,7 @@ impl Node {
             members: ctx.members.iter().collect(),
             peers: peers.collect(),
             operations: self.ops.len(),
-            debts: ctx.debts.len(),
+            debts: ctx.owed(),
             memory: ctx.memory(),
         }
     }

@@ -16,7 +16,7 @@ use crate::id::{BlobId, NamespaceId, PutId};
 use crate::time::UnixMillis;
 
 /// Most bytes of a grant with its signature.
-pub const GRANT_MAX: usize = 5 + NamespaceId::LEN + PutId::LEN + 2 * 9 + SIGNATURE;
+pub const GRANT_MAX: usize = 6 + NamespaceId::LEN + PutId::LEN + 2 * 9 + SIGNATURE;
 
 const SIGNATURE: usize = 64;
 /// What a grant's signature covers before the grant itself.
