@@ -236,7 +236,7 @@ impl Node {
                 // The first claim was written with the blob; the others follow.
                 (Asker::Peer(asker), None) if at > 0 => {
                     self.ctx
-                        .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim));
+                        .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim, None));
                 }
                 (Asker::Own(waiter), None) if at > 0 => {
                     self.ctx

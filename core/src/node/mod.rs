@@ -408,7 +408,9 @@ impl Node {
             } => self.listed(conn, request, kind, result),
             DiskTask::Keep { conn, request } => self.kept(conn, request, result),
             DiskTask::Serve { conn, request } => self.fetched(conn, request, result),
-            DiskTask::Claim(asker, claim) => self.claimed(asker, claim, result),
+            DiskTask::Claim(asker, claim, allowed) => {
+                self.claimed(asker, claim, allowed, result);
+            }
             DiskTask::Asked(asker) => self.asked(asker, result),
             DiskTask::Acquired(id) => self.acquired(id, result),
             DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),

@@ -560,44 +560,68 @@ impl Node {
                 self.claim_answered((conn, request, index), Some(Refusal::NotReplica));
                 continue;
             }
-            //# GRANT-5: A replica MUST NOT let the blobs that it fetches for a put, by the
-            //# lengths of their claims, come to more bytes than the grant's limit. A head
-            //# gives leave to the blobs of a tree of its depth; where that is 0, to its root.
-            let named = allowance.only.is_none_or(|only| only == claim.blob);
-            if !named || !self.authorities.take(&claim, allowance.bytes) {
+            if allowance.only.is_some_and(|only| only != claim.blob) {
                 self.claim_answered((conn, request, index), Some(Refusal::Unauthorized));
                 continue;
             }
             self.ctx.is_counted_on(&claim.blob);
             self.ctx.submit(
                 DiskKind::Claim(claim),
-                DiskTask::Claim((conn, request, index), claim),
+                DiskTask::Claim((conn, request, index), claim, Some(allowance.bytes)),
             );
         }
     }
 
+    /// The disk was told of a claim. `allowed` is how many bytes its put may
+    /// have kept here, unless this one's are counted already.
     pub(super) fn claimed(
         &mut self,
         asker: ClaimRef,
         claim: Claim,
+        allowed: Option<u64>,
         result: Result<DiskData, DiskError>,
     ) {
-        match result {
+        let refused = match result {
             //# CLAIM-1: A replica MUST answer a claim without a reason only when
             //# both the blob and the claim are durable there.
-            Ok(DiskData::Claimed { held: true }) => {
-                self.authorities.give(&claim);
-                self.claim_answered(asker, None);
-            }
-            Ok(_) if self.serves.claims.contains_key(&(asker.0, asker.1)) => {
-                let wanted = self.acquires.want(&mut self.ctx, Asker::Peer(asker), claim);
-                if let Err(over) = wanted {
-                    self.claim_refused(asker, &claim, Refusal::PeerQuota(over));
-                }
-            }
-            Ok(_) => self.authorities.give(&claim),
-            Err(error) => self.claim_refused(asker, &claim, refusal(&error)),
+            Ok(DiskData::Claimed { held: true }) => None,
+            Ok(_) => match self.acquire_for(asker, claim, allowed) {
+                Ok(()) => return,
+                Err(refused) => Some(refused),
+            },
+            Err(error) => Some(refusal(&error)),
+        };
+        if allowed.is_none() {
+            self.authorities.give(&claim);
         }
+        self.claim_answered(asker, refused);
+    }
+
+    /// Gets a blob that is claimed and not held.
+    fn acquire_for(
+        &mut self,
+        asker: ClaimRef,
+        claim: Claim,
+        allowed: Option<u64>,
+    ) -> Result<(), Refusal> {
+        if !self.serves.claims.contains_key(&(asker.0, asker.1)) {
+            return Err(Refusal::Cancelled);
+        }
+        //# GRANT-5: A replica MUST NOT let the blobs that it fetches for a put, by the
+        //# lengths of their claims, come to more bytes than the grant's limit. A head
+        //# gives leave to the blobs of a tree of its depth; where that is 0, to its root.
+        if allowed.is_some_and(|allowed| !self.authorities.take(&claim, allowed)) {
+            return Err(Refusal::Unauthorized);
+        }
+        let wanted = self
+            .acquires
+            .want(&mut self.ctx, Asker::Peer(asker), claim);
+        wanted.map_err(|over| {
+            if allowed.is_some() {
+                self.authorities.give(&claim);
+            }
+            Refusal::PeerQuota(over)
+        })
     }
 
     /// Nothing was kept for a claim.

@@ -97,7 +97,8 @@ pub(super) enum DiskTask {
         conn: ConnId,
         request: u32,
     },
-    Claim(ClaimRef, Claim),
+    /// With how many bytes its put may have kept, unless its own are counted.
+    Claim(ClaimRef, Claim, Option<u64>),
     /// A peer only asks whether a blob is here.
     Asked(ClaimRef),
     /// An acquired blob is being written.
