@@ -479,7 +479,10 @@ impl Stage<'_, '_> {
                 let gone = matches!(write.step, Step::Gone);
                 if gone || self.tables.blob(&claim.blob)?.is_none() {
                     // Before anything is fetched for it.
-                    let room = self.room(&claim.namespace, u64::from(claim.len))?;
+                    let counts = self.tables.blob(&claim.blob)?.is_some()
+                        && self.tables.is_claimed_by(&claim.blob, &claim.namespace)?;
+                    let more = if counts { 0 } else { u64::from(claim.len) };
+                    let room = self.room(&claim.namespace, more)?;
                     return Ok(room.map(|()| DiskData::Claimed { held: false }));
                 }
                 let done = self.claim(claim)?;

@@ -236,6 +236,17 @@ impl Index {
         Ok(row.map(|row| BlobRow::from_bytes(row.value())))
     }
 
+    /// Bytes that count for a namespace.
+    pub(crate) fn used(&self, namespace: &NamespaceId) -> Result<u64, IndexError> {
+        let txn = self.db.begin_read()?;
+        let bytes = match txn.open_table(SPACES) {
+            Ok(spaces) => spaces.get(&namespace.0)?.map_or(0, |row| row.value()),
+            Err(redb::TableError::TableDoesNotExist(_)) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(bytes)
+    }
+
     /// One record of a name, damaged or not; the newest if `at` is `None`.
     pub(crate) fn record(
         &self,

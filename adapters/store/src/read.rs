@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError, RwLockReadGuard};
 
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord};
-use peerhold_core::id::BlobId;
+use peerhold_core::id::{BlobId, NamespaceId};
 use peerhold_core::version::RecordId;
 
 use crate::entry::{self, RECORD_KEY};
@@ -217,6 +217,13 @@ impl<V: Vfs> Store<V> {
             dirs.insert(dir.to_owned());
         }
         Ok(())
+    }
+
+    /// How many bytes count for a namespace, against
+    /// [`namespace_bytes`](crate::StoreConfig::namespace_bytes): the blobs that
+    /// it claims, and its records. As of the last commit.
+    pub fn namespace_bytes(&self, namespace: &NamespaceId) -> Result<u64, DiskError> {
+        lookup(&self.index(), |index| index.used(namespace))
     }
 
     fn has_blob(&self, id: &BlobId) -> Result<bool, DiskError> {

@@ -613,9 +613,7 @@ impl Node {
         if allowed.is_some_and(|allowed| !self.authorities.take(&claim, allowed)) {
             return Err(Refusal::Unauthorized);
         }
-        let wanted = self
-            .acquires
-            .want(&mut self.ctx, Asker::Peer(asker), claim);
+        let wanted = self.acquires.want(&mut self.ctx, Asker::Peer(asker), claim);
         wanted.map_err(|over| {
             if allowed.is_some() {
                 self.authorities.give(&claim);

@@ -488,8 +488,7 @@ fn placed(nodes: &[NodeId], here: bool) -> Bytes {
     for node in nodes {
         map.merge(*node, member(State::Active), usize::MAX);
     }
-    let mut placement =
-        peerhold_core::placement::Placement::new(&map.candidates(), 3, nodes.len());
+    let mut placement = peerhold_core::placement::Placement::new(&map.candidates(), 3, nodes.len());
     let mut blobs = (0..=u8::MAX).map(|byte| blob(1000, byte));
     let is_here = |blob: &Bytes| {
         let slot = peerhold_core::placement::Slot::of_blob(&BlobId::of(blob));
@@ -566,7 +565,9 @@ fn a_writer_goes_on_when_a_replica_says_that_it_is_none() {
         talk(&mut host, &mut replicas, 1);
         host.pass(Duration::from_secs(16));
         for replica in &replicas {
-            replica.peer.send(&mut host, kind::PONG, Flags::NONE, 0, &[]);
+            replica
+                .peer
+                .send(&mut host, kind::PONG, Flags::NONE, 0, &[]);
         }
     }
     talk(&mut host, &mut replicas, 1);

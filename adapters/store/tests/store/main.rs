@@ -8,5 +8,6 @@ mod listing;
 mod model;
 #[cfg(unix)]
 mod os;
+mod quota;
 mod recovery;
 mod support;

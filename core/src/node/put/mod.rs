@@ -364,9 +364,7 @@ impl PutOp {
         let stored = !self.blobs.is_empty() && self.blobs.values().all(|blob| blob.counted);
         let error = match disk.last() {
             _ if let Some(over) = self.over_quota() => over,
-            _ if stored && !ctx.may_owe(1) => OpError::Indebted {
-                debts: ctx.owed(),
-            },
+            _ if stored && !ctx.may_owe(1) => OpError::Indebted { debts: ctx.owed() },
             _ if self.is_lacking() => OpError::Missing,
             Some(error) if self.record.is_none() => OpError::Disk(error),
             _ => OpError::Unavailable {
