@@ -258,5 +258,19 @@ mod tests {
             assert_eq!(debt(&bytes), Some(owing));
             assert_eq!(debt(&bytes[1..]), None);
         }
+        let owed = Owed::Blob { claim, id };
+        let target = NodeId([9; 32]);
+        let fields: [&[u8]; 9] = [
+            &[9; 32],
+            &[0],
+            &[3; 32],
+            &[1; 32],
+            &[2; 32],
+            &[4; 16],
+            &[0, 0, 0, 7],
+            &[5; 16],
+            &[6; 32],
+        ];
+        assert_eq!(debt_key(&Debt { target, owed }), fields.concat());
     }
 }

@@ -150,6 +150,9 @@ pub(super) fn refusal(error: &DiskError) -> Refusal {
     match *error {
         DiskError::NotFound | DiskError::Corrupt => Refusal::Missing,
         DiskError::NoSpace => Refusal::NoSpace,
+        //# QUOTA-1: A replica that limits the bytes of a namespace MUST refuse, as over that
+        //# quota, the claim of a blob and the KEEP of a record by which they would be more,
+        //# before it fetches anything.
         DiskError::Quota { limit, used } => Refusal::NamespaceQuota(Quota { limit, used }),
         DiskError::SyncFailed | DiskError::Io(_) => Refusal::Failed,
     }
