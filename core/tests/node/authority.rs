@@ -18,7 +18,7 @@ use peerhold_core::{
 
 use crate::asking::{PUT, blob, claim_of, claimed, grant, granted};
 use crate::fake_peer::{Peer, id};
-use crate::host::{Disk, Host, ME, WALL, active, config, member, noise, put_of, writer};
+use crate::host::{Disk, Host, ME, WALL, active, config, member, noise, put_of};
 use crate::lies::{chunked, record, record_of};
 use crate::writing::{cluster, talk};
 
@@ -490,11 +490,10 @@ fn placed(nodes: &[NodeId], here: bool) -> Bytes {
     }
     let mut placement = peerhold_core::placement::Placement::new(&map.candidates(), 3, nodes.len());
     let mut blobs = (0..=u8::MAX).map(|byte| blob(1000, byte));
-    let is_here = |blob: &Bytes| {
+    let mut is_here = |blob: &Bytes| {
         let slot = peerhold_core::placement::Slot::of_blob(&BlobId::of(blob));
         placement.replicas(slot).contains(&ME)
     };
-    let mut is_here = is_here;
     blobs.find(|blob| is_here(blob) == here).unwrap()
 }
 
