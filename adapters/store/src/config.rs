@@ -2,6 +2,7 @@
 
 use std::io;
 
+use peerhold_core::NodeId;
 use peerhold_core::path::Layout;
 
 /// How a store is opened. Every limit is here.
@@ -133,6 +134,19 @@ pub enum OpenError {
     /// There is a log but no `FORMAT` file.
     #[error("there is a log but no FORMAT file: this is no complete store")]
     FormatMissing,
+    /// It is another node's.
+    #[error(
+        "the store belongs to node {owner}, and this is node {node}: bring store and key together again, or start with an empty directory"
+    )]
+    Foreign {
+        /// Whose it is.
+        owner: NodeId,
+        /// Who wanted it.
+        node: NodeId,
+    },
+    /// Its `OWNER` file does not read as one.
+    #[error("the store's OWNER file is damaged; it is text and can be mended by hand")]
+    OwnerDamaged,
     /// A file stands where the store's directory should be.
     #[error("{0} is not a directory")]
     NotADirectory(String),

@@ -27,6 +27,7 @@ mod entry;
 mod index;
 mod log;
 mod open;
+mod owner;
 mod read;
 mod replay;
 mod segment;

@@ -7,5 +7,6 @@ mod format;
 mod model;
 #[cfg(unix)]
 mod os;
+mod owner;
 mod recovery;
 mod support;
