@@ -54,6 +54,7 @@ pub use wake::ReadySet;
 use crate::client::events::Notice;
 use crate::client::mail::{Shared, Sizes};
 use crate::client::{Client, ClientError};
+use crate::link::Channels;
 use crate::os::{Clock, Identity, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
@@ -163,11 +164,16 @@ impl Engine {
                 source,
             })?;
         // The store's lock is held: nobody else makes an identity here.
-        let identity = Identity::load_or_create(dir)?;
+        let owner = store.owner().map_err(|source| StartError::Store {
+            path: dir.clone(),
+            source,
+        })?;
+        let identity = Identity::load_or_create(dir, owner)?;
         Self::with_store(config, advertise, &identity, store)
     }
 
-    /// A node over a store that is open already, wherever that is.
+    /// A node over a store that is open already, wherever that is. The store
+    /// belongs to this identity from now on.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -178,6 +184,16 @@ impl Engine {
         store: Store<V>,
     ) -> Result<(Client, Self), StartError> {
         config.check()?;
+        store
+            .claim(identity.id())
+            .map_err(|source| StartError::Store {
+                path: config.data_dir.clone(),
+                source,
+            })?;
+        let channels = match config.insecure {
+            true => Channels::Plain(identity.id()),
+            false => Channels::Secure(identity.endpoint(config.channel)?),
+        };
         config.node.node = identity.id();
         if config.node.advertise.is_empty() {
             config.node.advertise = advertise;
@@ -208,7 +224,7 @@ impl Engine {
             in_flight: 0,
             jobs: Vec::new(),
             disk: Vec::new(),
-            conns: Conns::new(&config),
+            conns: Conns::new(&config, channels),
             ops: BTreeMap::new(),
             running: 0,
             stalled: Stalled::default(),

@@ -19,7 +19,10 @@ use std::io;
 pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
 pub use peerhold_host::client::{Events, ForgetOp, Forgotten, RemoveOp};
-pub use peerhold_host::{ClientError, HostConfig, Notice, PutError, StartError, peerhold_core};
+pub use peerhold_host::{
+    ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
+    peerhold_tls,
+};
 
 use peerhold_core::PeerAddr;
 use peerhold_host::Engine;

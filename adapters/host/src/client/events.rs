@@ -45,9 +45,9 @@ pub enum Notice {
         /// Why.
         error: ChannelError,
     },
-    /// A peer is said to be at an address that this node cannot dial: only a
-    /// literal `ip:port` can be, as no names are looked up. It is told at every
-    /// attempt.
+    /// A peer is said to be at an address that this node does not dial: only a
+    /// literal `ip:port` can be, as no names are looked up, and only one of
+    /// this machine by an `insecure` node. It is told at every attempt.
     Address {
         /// The address.
         addr: PeerAddr,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use peerhold_core::{ClusterKey, Config, ConfigError, NodeId};
 use peerhold_store::{OpenError, StoreConfig};
+use peerhold_tls::Limits;
 
 use crate::os::KeyError;
 
@@ -29,9 +30,14 @@ pub struct HostConfig {
     /// Addresses to listen on; port 0 lets the system choose. None: this node
     /// only dials.
     pub listen: Vec<SocketAddr>,
-    /// Allows listening beyond this machine although the channel proves
-    /// nothing: whoever reaches the port can pose as any node.
+    /// Speaks to peers without TLS. That proves and hides nothing: every
+    /// program on this machine can pose as any node. So it is for tests, and
+    /// this node then neither listens beyond loopback nor dials there. All of
+    /// a cluster's nodes have it, or none.
     pub insecure: bool,
+    /// What a secure channel takes from its peer before it knows who that is,
+    /// and of what is of no use after that.
+    pub channel: Limits,
     /// Threads for large jobs and for the disk. 0: the thread that turns the
     /// engine does it all, and waits for the disk.
     pub workers: usize,
@@ -82,6 +88,7 @@ impl HostConfig {
             store: StoreConfig::new(*entropy),
             listen: Vec::new(),
             insecure: false,
+            channel: Limits::default(),
             workers: 4,
             inline_bytes: 32 << 10,
             mailbox: 1024,
@@ -142,12 +149,8 @@ impl HostConfig {
                 rule: "must be longer than nothing",
             });
         }
-        match self
-            .listen
-            .iter()
-            .find(|addr| !addr.ip().to_canonical().is_loopback())
-        {
-            Some(addr) if !self.insecure => Err(StartError::NotLoopback(*addr)),
+        match self.listen.iter().find(|addr| !is_loopback(addr)) {
+            Some(addr) if self.insecure => Err(StartError::NotLoopback(*addr)),
             _ => Ok(()),
         }
     }
@@ -169,9 +172,9 @@ pub enum StartError {
     /// The node's own configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The channel proves nothing, so it is not offered to other machines.
+    /// A channel that proves nothing is not offered to other machines.
     #[error(
-        "{0} can be reached from other machines, and connections are not secured yet: listen on loopback, or set `insecure`"
+        "{0} can be reached from other machines, and `insecure` is set: unset it, or listen on loopback"
     )]
     NotLoopback(SocketAddr),
     /// An address cannot be listened on.
@@ -190,7 +193,8 @@ pub enum StartError {
         /// The operating system's words.
         source: io::Error,
     },
-    /// The store cannot be opened; most often another process has it.
+    /// The store cannot be opened: most often another process has it, or it is
+    /// another node's.
     #[error("cannot open the store in {}: {source}", path.display())]
     Store {
         /// The data directory.
@@ -201,12 +205,20 @@ pub enum StartError {
     /// The identity cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Secure channels cannot be made.
+    #[error(transparent)]
+    Channel(#[from] peerhold_tls::ChannelError),
     /// The operating system has no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Entropy(io::Error),
     /// The operating system has no more threads.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
+}
+
+/// Whether an address is this machine's alone.
+pub(super) fn is_loopback(addr: &SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
 }
 
 fn listening(error: &io::Error) -> String {
