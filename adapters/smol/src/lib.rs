@@ -20,7 +20,7 @@ pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
 pub use peerhold_host::client::{Events, ForgetOp, Forgotten, RemoveOp};
 pub use peerhold_host::{
-    ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
+    BUFFER_MIN, ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
     peerhold_tls,
 };
 

@@ -124,6 +124,8 @@ impl Channel {
     /// [`ChannelError::Truncated`], if the peer did not say that it would, or
     /// what broke the channel before.
     pub fn end(&self) -> Result<(), ChannelError> {
+        //# CHANNEL-10: A side that sends nothing more MUST say so with close_notify. A stream that
+        //# ends without it was cut off.
         match self.failed {
             Some(error) => Err(error),
             None if self.ended => Ok(()),
@@ -135,6 +137,9 @@ impl Channel {
 impl Channel {
     fn take(&mut self, mut data: &[u8], plaintext: &mut BytesMut) -> Result<(), ChannelError> {
         while !data.is_empty() && !self.ended {
+            //# CHANNEL-9: A node MUST refuse a peer that sends more than the node's own limits allow
+            //# before the channel stands, or afterwards without any plaintext. 16 KiB and 64 KiB are
+            //# enough for every honest peer.
             let limit = match self.peer {
                 None => self.limits.opening,
                 Some(_) => self.limits.fruitless.max(RECORD_MAX),
@@ -178,6 +183,8 @@ impl Channel {
         if self.conn.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             return Err(ChannelError::Version);
         }
+        //# CHANNEL-7: Both sides MUST have named the protocol in ALPN: `peerhold/1`, the number being
+        //# the major version.
         if self.conn.alpn_protocol() != Some(PROTOCOL) {
             return Err(ChannelError::Protocol);
         }

@@ -25,7 +25,8 @@ use crate::identity::{SIGNATURES, Verifier, certified};
 /// The protocol's name in ALPN (RFC 7301): its number is the major version.
 pub const PROTOCOL: &[u8] = b"peerhold/1";
 
-/// The versions of TLS that are spoken, whatever a build has compiled in.
+//# CHANNEL-1: A node MUST NOT speak another version of TLS than 1.3.
+/// Whatever a build has compiled in.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// What a channel takes from its peer, in bytes.
@@ -85,6 +86,7 @@ impl Endpoint {
                 )));
         client.alpn_protocols = vec![PROTOCOL.to_vec()];
         client.check_selected_alpn = true;
+        //# CHANNEL-8: A node MUST NOT resume sessions, send tickets, or send or take early data.
         client.resumption = Resumption::disabled();
         client.max_fragment_size = None;
         client.enable_sni = false;
@@ -175,6 +177,8 @@ impl fmt::Debug for Endpoint {
 /// source of randomness is taken, and who parses keys, of which none is given.
 fn provider() -> CryptoProvider {
     let library = default_provider();
+    //# CHANNEL-2: The cipher suite is TLS_AES_256_GCM_SHA384, the key agreement X25519MLKEM768
+    //# (4588), the signature scheme Ed25519; a node MUST NOT offer or accept others.
     CryptoProvider {
         cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384],
         kx_groups: vec![kx_group::X25519MLKEM768],

@@ -47,6 +47,8 @@ fn spki(id: &NodeId) -> Vec<u8> {
 /// The node whose key this is; none if it is anything else than exactly an
 /// Ed25519 key.
 pub(crate) fn node_id(spki: &[u8]) -> Option<NodeId> {
+    //# CHANNEL-3: Both sides MUST show a raw public key (RFC 7250): the SubjectPublicKeyInfo of an
+    //# Ed25519 key (RFC 8410), 44 bytes; anything else is refused.
     let key = spki.strip_prefix(&SPKI_PREFIX)?;
     key.try_into().ok().map(NodeId)
 }
@@ -102,6 +104,8 @@ impl SignatureVerificationAlgorithm for StrictEd25519 {
     ) -> Result<(), InvalidSignature> {
         let key = VerifyingKey::try_from(public_key).map_err(|_| InvalidSignature)?;
         let signature = Signature::try_from(signature).map_err(|_| InvalidSignature)?;
+        //# CHANNEL-4: A signature MUST be verified strictly: no key of small order, one form of each
+        //# signature.
         key.verify_strict(message, &signature)
             .map_err(|_| InvalidSignature)
     }
@@ -130,9 +134,12 @@ impl Verifier {
             Error::InvalidCertificate(CertificateError::Other(other))
         };
         let found = node_id(shown).ok_or_else(|| refused(ChannelError::Key))?;
+        //# CHANNEL-6: A node MUST refuse its own key.
         if found == self.ours {
             return Err(refused(ChannelError::Myself));
         }
+        //# CHANNEL-5: The other side's key is the peer's node id. A dialler that expects a node MUST
+        //# refuse every other before it shows its own key.
         match self.expect {
             Some(expected) if expected != found => {
                 Err(refused(ChannelError::WrongPeer { expected, found }))
