@@ -238,7 +238,10 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
+    use peerhold_tls::{ChannelError as Tls, Limits};
+
     use super::*;
+    use crate::os::Identity;
 
     const WATER: Water = Water {
         low: 1 << 10,
@@ -299,5 +302,82 @@ mod tests {
         assert!(!listener.shut());
         drain(&mut listener);
         assert_eq!((listener.shut(), listener.shut()), (true, false));
+    }
+
+    fn secure(role: Role, seed: u8, expect: Option<u8>) -> (Link, NodeId) {
+        let id = |seed| Identity::from_seed(&[seed; 32]);
+        let endpoint = id(seed).endpoint(Limits::default()).unwrap();
+        let expect = expect.map(|seed| id(seed).id());
+        let channel = Channels::Secure(endpoint).open(role, expect).unwrap();
+        let mut link = Link::new(role, channel, WATER);
+        link.start();
+        (link, id(seed).id())
+    }
+
+    /// Two links that have opened.
+    fn secure_pair() -> (Link, Link) {
+        let (mut dialer, a) = secure(Role::Dialer, 1, Some(2));
+        let (mut listener, b) = secure(Role::Listener, 2, None);
+        assert_eq!(listener.received(drain(&mut dialer)), Ok(None));
+        assert_eq!(dialer.received(drain(&mut listener)), Ok(Some(b)));
+        assert_eq!(listener.received(drain(&mut dialer)), Ok(Some(a)));
+        (dialer, listener)
+    }
+
+    #[test]
+    fn a_record_is_read_whole_however_little_the_node_takes() {
+        let (mut dialer, mut listener) = secure_pair();
+        assert_eq!(listener.read_space(0), 0);
+        assert!(listener.read_space(1) > 16 << 10);
+        let sent = Bytes::from(vec![7; 300 << 10]);
+        dialer.channel.send(sent.clone(), &mut dialer.outbox);
+        dialer.channel.seal(&mut dialer.outbox);
+        listener.received(drain(&mut dialer)).unwrap();
+        assert_eq!(listener.read_space(1000), 0);
+        let mut got = Vec::new();
+        while let Some(part) = listener.take(1000) {
+            assert!(part.len() <= 1000);
+            got.extend_from_slice(&part);
+        }
+        assert!(got == sent);
+    }
+
+    #[test]
+    fn a_secure_stream_that_was_ended_is_told_from_one_that_was_cut() {
+        let (mut dialer, mut listener) = secure_pair();
+        assert_eq!(listener.ended(), CloseReason::Reset);
+        dialer
+            .channel
+            .send(Bytes::from_static(b"last"), &mut dialer.outbox);
+        dialer.channel.close(&mut dialer.outbox);
+        dialer
+            .channel
+            .send(Bytes::from_static(b"late"), &mut dialer.outbox);
+        dialer.channel.seal(&mut dialer.outbox);
+        listener.received(drain(&mut dialer)).unwrap();
+        assert_eq!(listener.take(100).unwrap(), "last");
+        assert_eq!(listener.take(100), None);
+        assert_eq!(listener.ended(), CloseReason::Eof);
+    }
+
+    #[test]
+    fn a_refused_peer_is_told_before_the_connection_is_closed() {
+        let (mut dialer, _) = secure(Role::Dialer, 1, Some(3));
+        let (mut listener, found) = secure(Role::Listener, 2, None);
+        listener.received(drain(&mut dialer)).unwrap();
+        let error = dialer.received(drain(&mut listener)).unwrap_err();
+        let expected = Identity::from_seed(&[3; 32]).id();
+        assert_eq!(error, ChannelError::WrongPeer { expected, found });
+        assert!(dialer.refuse(error) && dialer.refused() && !dialer.opened());
+        assert_eq!(dialer.stage(), Stage::Closing);
+        let told = listener.received(drain(&mut dialer));
+        assert!(
+            matches!(told, Err(ChannelError::Secure(Tls::Alert(_)))),
+            "{told:?}"
+        );
+        assert!(dialer.shut());
+        // One that is merely late is not waited for.
+        let (mut late, _) = secure(Role::Dialer, 1, None);
+        assert!(!late.refuse(ChannelError::Timeout));
     }
 }

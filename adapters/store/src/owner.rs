@@ -63,7 +63,8 @@ impl<V: Vfs> Store<V> {
             vfs.remove(new)?;
         }
         let file = vfs.create_new(new)?;
-        file.write_at(format!("{PREFIX}{node}\n").as_bytes(), 0)?;
+        let hex = blake3::Hash::from_bytes(node.0);
+        file.write_at(format!("{PREFIX}{hex}\n").as_bytes(), 0)?;
         file.sync()?;
         vfs.rename(new, OWNER)?;
         vfs.sync_dir("")
