@@ -404,6 +404,7 @@ impl Engine {
         let notice = match event {
             Event::Dial { conn, addr, expect } => return self.dial(conn, addr, expect),
             Event::Close { conn } => return self.close(conn),
+            Event::Began { op, put } => return self.began(op, put),
             Event::Opened { op, file } => return self.opened(op, file),
             Event::Readable { op } => return self.pull(op),
             Event::Writable { op } => return self.feed(op),
@@ -425,7 +426,7 @@ impl Engine {
             },
             Event::Members => Notice::Members,
             Event::Lied { peer } => Notice::Lied { peer },
-            Event::Damaged { blob } => Notice::Damaged { blob },
+            Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),
             // What a later core adds is no business of this version's.
             _ => return,

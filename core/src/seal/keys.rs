@@ -18,6 +18,7 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::name::Name;
+use crate::disk::RecordKey;
 use crate::id::{NameTag, NamespaceId};
 
 //# SEAL-1: Subkeys MUST be derived with BLAKE3 `derive_key` under the context
@@ -145,6 +146,14 @@ impl Reader {
     //# its UTF-8 bytes.
     pub fn tag(&self, name: &Name) -> NameTag {
         NameTag(*self.0.name_key.hash(&[name.as_str().as_bytes()]).as_bytes())
+    }
+
+    /// Whose name it is, and which: what its records are kept under.
+    pub fn key(&self, name: &Name) -> RecordKey {
+        RecordKey {
+            namespace: self.namespace(),
+            tag: self.tag(name),
+        }
     }
 
     pub(super) fn chunk_key(&self, covered: &[u8]) -> BlobKey {

@@ -2,6 +2,8 @@
 
 mod cluster;
 mod cross;
+mod damage;
 mod ends;
 mod files;
 mod secure;
+mod versions;
