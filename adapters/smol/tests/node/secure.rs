@@ -112,9 +112,9 @@ fn a_node_without_a_secure_channel_dials_no_other_machine() {
         });
         let mut events = member.handle.events();
         loop {
-            match events.next().await.unwrap() {
-                Notice::Address { addr, .. } => break assert_eq!(addr, far),
-                _ => {}
+            if let Notice::Address { addr, .. } = events.next().await.unwrap() {
+                assert_eq!(addr, far);
+                break;
             }
         }
         member.stop().await;
