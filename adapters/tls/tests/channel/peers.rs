@@ -99,6 +99,10 @@ fn the_old_tls_is_not_spoken_although_the_library_has_it() {
     });
     // The listener refuses by itself; the dialler's hello is refused.
     assert_eq!(said, [Err(ChannelError::Version), alert(70)]);
+    // The extension of the versions that a dialler speaks: there is one.
+    let hello = flushed(&mut endpoint(OURS).client(None).unwrap());
+    let versions = [0, 43, 0, 3, 2, 3, 4];
+    assert!(hello.windows(7).any(|part| part == versions));
 }
 
 #[test]
@@ -207,11 +211,17 @@ fn a_key_has_to_be_proven() {
     assert_eq!(showing(stolen), [Err(ChannelError::Signature); 2]);
     let scheme = |shown: &mut Shown| shown.scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
     assert_eq!(showing(scheme), [Err(ChannelError::Signature); 2]);
-    // Anybody can sign for the neutral element.
+    // Anybody can sign anything for the neutral element: with the base point
+    // and 1.
     let mut neutral = spki(THEIRS)[..12].to_vec();
     neutral.extend_from_slice(&[1]);
     neutral.extend_from_slice(&[0; 31]);
-    let weak = |shown: &mut Shown| shown.cert = Some(neutral.clone());
+    let mut forged = [0x66; 64];
+    (forged[0], forged[32]) = (0x58, 1);
+    forged[33..].fill(0);
+    let weak = |shown: &mut Shown| {
+        (shown.cert, shown.forged) = (Some(neutral.clone()), Some(forged.to_vec()));
+    };
     assert_eq!(showing(weak), [Err(ChannelError::Signature); 2]);
 }
 

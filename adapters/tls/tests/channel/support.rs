@@ -114,6 +114,8 @@ pub(crate) struct Shown {
     pub(crate) raw: bool,
     pub(crate) signs: u8,
     pub(crate) scheme: SignatureScheme,
+    /// Shown instead of a signature.
+    pub(crate) forged: Option<Vec<u8>>,
 }
 
 impl Default for Shown {
@@ -123,6 +125,7 @@ impl Default for Shown {
             raw: true,
             signs: THEIRS,
             scheme: SignatureScheme::ED25519,
+            forged: None,
         }
     }
 }
@@ -245,7 +248,8 @@ impl rustls::sign::SigningKey for Shown {
 
 impl Signer for Shown {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(key(self.signs).sign(message).to_bytes().to_vec())
+        let signed = || key(self.signs).sign(message).to_bytes().to_vec();
+        Ok(self.forged.clone().unwrap_or_else(signed))
     }
 
     fn scheme(&self) -> SignatureScheme {
