@@ -4,3 +4,4 @@ mod cluster;
 mod damage;
 mod ends;
 mod files;
+mod full;
