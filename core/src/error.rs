@@ -182,7 +182,7 @@ pub enum OpError {
         size: u64,
     },
     /// No version lies above the one that is there.
-    #[error("no version lies above {0:?}")]
+    #[error("no version lies above {0}")]
     NoVersion(Version),
     /// The file is larger than a manifest can describe.
     #[error("the file is larger than a manifest can describe")]

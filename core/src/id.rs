@@ -1,7 +1,8 @@
 //! Names of things: 32-byte identities that travel, and small counters that
 //! a node mints for its driver.
 
-use core::fmt;
+use alloc::string::String;
+use core::fmt::{self, Write};
 use core::num::NonZeroU64;
 
 macro_rules! bytes_id {
@@ -18,6 +19,12 @@ macro_rules! bytes_id {
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
             }
+
+            /// All bytes in lower-case hex: for paths and other machines'
+            /// formats. What people see is the text form of [`crate::text`].
+            pub fn to_hex(&self) -> String {
+                hex(&self.0)
+            }
         }
 
         impl From<[u8; $len]> for $name {
@@ -29,13 +36,6 @@ macro_rules! bytes_id {
         impl AsRef<[u8]> for $name {
             fn as_ref(&self) -> &[u8] {
                 &self.0
-            }
-        }
-
-        /// All bytes in lower-case hex.
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
 
@@ -55,15 +55,6 @@ macro_rules! bytes_id {
                 let bytes = d.bytes()?;
                 let wrong = |_| minicbor::decode::Error::message(concat!("wrong length of ", stringify!($name))).at(at);
                 bytes.try_into().map(Self).map_err(wrong)
-            }
-        }
-
-        /// The first four bytes: enough to tell things apart in a log.
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "("))?;
-                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                f.write_str("..)")
             }
         }
     };
@@ -131,6 +122,28 @@ counter_id!(
     /// used twice by it.
     OpId
 );
+
+/// All bytes in lower-case hex: replicas' own word, which people hardly meet.
+impl fmt::Display for NameTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+/// The first four bytes: enough to tell things apart in a log.
+impl fmt::Debug for NameTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NameTag({}..)", hex(&self.0[..4]))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(hex, "{byte:02x}").expect("a string takes what is written to it");
+    }
+    hex
+}
 
 /// The node's one source of counter values.
 #[derive(Debug)]

@@ -25,7 +25,7 @@
 //!
 //! Each is usable, testable and fuzzable by itself: [`wire::frame`],
 //! [`wire::message`], [`ctr`], [`seal`], [`path`], [`placement`], [`members`],
-//! [`admission`], [`version`], and [`Node`] above them. `PROTOCOL.md` beside
+//! [`admission`], [`version`], [`text`], and [`Node`] above them. `PROTOCOL.md` beside
 //! this crate states the formats as numbered rules, which the code quotes as
 //! `//# FRAME-1: ..`.
 #![no_std]
@@ -49,6 +49,7 @@ pub mod output;
 pub mod path;
 pub mod placement;
 pub mod seal;
+pub mod text;
 pub mod time;
 pub mod timers;
 pub mod version;
@@ -67,5 +68,6 @@ pub use output::{
     Unconfirmed, Wake,
 };
 pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
+pub use text::TextError;
 pub use time::{Instant, UnixMillis};
 pub use version::{RecordId, Version};

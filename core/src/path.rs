@@ -5,7 +5,7 @@
 //! of a peer or user can leave the store's folder, collide with its other
 //! files, or grow long.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt::{self, Write};
 
 use sha1::{Digest, Sha1};
@@ -44,7 +44,7 @@ impl Layout {
 
     /// Where a blob lies, below the store's folder for blobs.
     pub fn path(self, id: &BlobId) -> CasPath {
-        let name = id.to_string();
+        let name = id.to_hex();
         match self {
             //# PATH-2: The layout `flat` keeps a blob at the first two digits of its id, then
             //# the whole id.

@@ -76,14 +76,14 @@ quickcheck! {
         let id = id(a, b);
         Layout::ALL.into_iter().all(|layout| {
             let path = layout.path(&id);
-            is_safe(&path) && path.file_name() == id.to_string()
+            is_safe(&path) && path.file_name() == id.to_hex()
         })
     }
 
     fn the_sha1_layout_hashes_only_the_id(a: u128, b: u128) -> bool {
         let id = id(a, b);
         let ours = Layout::Sha1.path(&id);
-        let theirs = sha1_path(&id.to_string());
+        let theirs = sha1_path(&id.to_hex());
         ours.parents().eq(theirs.parents())
     }
 }

@@ -48,7 +48,7 @@ use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, Node, NodeId, OpId, P
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
 
-pub use config::{HostConfig, StartError};
+pub use config::{BUFFER_MIN, HostConfig, StartError};
 pub use wake::ReadySet;
 
 use crate::client::events::Notice;

@@ -270,7 +270,7 @@ mod tests {
             \x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\xac\x03\x1c\xae\x7f\x60";
         let id = Identity::from_seed(&secret).id();
         assert_eq!(
-            id.to_string(),
+            id.to_hex(),
             "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
         );
     }

@@ -372,7 +372,8 @@ impl<V: Vfs> Store<V> {
             .map_or(usize::MAX, |names| names.len());
         // Whether it works or not, the index will not name it again.
         let _ = if kept < self.config.damaged_files_max {
-            self.vfs.rename(&path, &format!("{DAMAGED}/{id}"))
+            self.vfs
+                .rename(&path, &format!("{DAMAGED}/{}", id.to_hex()))
         } else {
             self.vfs.remove(&path)
         };

@@ -40,7 +40,7 @@ impl Account {
     pub(crate) fn cluster(&self, cluster: &Cluster) {
         println!("Three nodes have found each other; the last one stores and reads.");
         for node in cluster.nodes() {
-            println!("  node {}  {}  {:?}", node.number, node.addr, node.id);
+            println!("  node {}  {}  {}", node.number, node.addr, node.id);
         }
     }
 

@@ -48,7 +48,9 @@ fn on_a_full_disk_puts_fail_and_with_room_they_work_again_without_a_restart() {
 #[test]
 #[ignore = "it needs the small file system that the test above makes"]
 fn child() {
-    let root = PathBuf::from(std::env::var(DIR).expect("only the test above runs this"));
+    let Some(root) = std::env::var_os(DIR).map(PathBuf::from) else {
+        return;
+    };
     fs::write(root.join("ballast"), vec![1; BALLAST]).unwrap();
     let mut config = alone_in(&root.join("node"));
     config.node.timing.operation = Duration::from_secs(1);

@@ -396,7 +396,7 @@ fn final_names_are_whole(disk: &MemVfs) {
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(&mut bytes, 0).unwrap();
         assert_eq!(
-            BlobId::of(&bytes).to_string(),
+            BlobId::of(&bytes).to_hex(),
             path.rsplit('/').next().unwrap()
         );
     }

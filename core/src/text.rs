@@ -1,0 +1,420 @@
+//! Keys and ids as people copy them: one word with a prefix that says what it
+//! is and a checksum that notices a slip (PROTOCOL.md, "Text forms").
+//!
+//! ```text
+//! phnode1qqkq2r9…     prefix, 1, version, bytes, checksum
+//! ```
+//!
+//! Ids print themselves ([`core::fmt::Display`]) and are read with
+//! [`str::parse`]. Secrets are read likewise and never print themselves: their
+//! `to_text` has to be asked for, and what it returns is wiped when dropped.
+//!
+//! 1. A text of one kind is refused where another belongs, by its prefix
+//!    alone, so that a secret cannot be pasted where an id is shown to others.
+//! 2. No [`TextError`] holds or prints any part of the text that it is about.
+//! 3. The checksum is Bech32m's (BIP 350): a BCH code of length 1,023, whose
+//!    distance there is 4. In the part behind the prefix it notices any 3
+//!    characters that are others than they should be; in forms of up to 89
+//!    characters there, which are all but the read key's, any 4; and of every
+//!    other change all but one in 2^30. Lengths are fixed, so that a character
+//!    too many or too few never needs it. It is no protection against somebody
+//!    who changes a text on purpose: whoever can choose the text chooses its
+//!    checksum.
+
+use alloc::string::String;
+use core::fmt::{self, Write};
+use core::str::FromStr;
+
+use bech32::primitives::decode::UncheckedHrpstring;
+use bech32::primitives::gf32::Fe32;
+use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
+use bech32::{Bech32m, Hrp};
+use zeroize::Zeroizing;
+
+use crate::config::ClusterKey;
+use crate::id::{BlobId, NamespaceId, NodeId, PutId};
+use crate::seal::{NamespaceSecret, ReadKey};
+use crate::version::{RecordId, Version};
+
+/// The version of every form that this program writes and reads.
+pub const VERSION: u8 = 0;
+
+/// What a text is, as its prefix says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A [`NodeId`].
+    Node,
+    /// A [`NamespaceId`].
+    Namespace,
+    /// A [`BlobId`].
+    Blob,
+    /// A [`PutId`].
+    Put,
+    /// A [`RecordId`].
+    Record,
+    /// A [`ReadKey`]: a secret.
+    ReadKey,
+    /// A [`NamespaceSecret`]: a secret.
+    NamespaceSecret,
+    /// A [`ClusterKey`]: a secret.
+    ClusterKey,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Node,
+        Self::Namespace,
+        Self::Blob,
+        Self::Put,
+        Self::Record,
+        Self::ReadKey,
+        Self::NamespaceSecret,
+        Self::ClusterKey,
+    ];
+
+    /// What a text claims to be. It may still be malformed.
+    pub fn of(text: &str) -> Option<Self> {
+        let (prefix, _) = text.split_once('1')?;
+        Self::ALL
+            .into_iter()
+            .find(|kind| prefix.eq_ignore_ascii_case(kind.prefix()))
+    }
+
+    //# TEXT-1: A form MUST be its kind's prefix from the table above, the character `1`, and the
+    //# data part: the version as one character, the kind's bytes, and six characters of
+    //# checksum.
+    /// What its texts start with, before the `1`.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Node => "phnode",
+            Self::Namespace => "phspace",
+            Self::Blob => "phblob",
+            Self::Put => "phput",
+            Self::Record => "phver",
+            Self::ReadKey => "phread",
+            Self::NamespaceSecret => "phsecret",
+            Self::ClusterKey => "phcluster",
+        }
+    }
+
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node id",
+            Self::Namespace => "namespace id",
+            Self::Blob => "blob id",
+            Self::Put => "put id",
+            Self::Record => "version of a file",
+            Self::ReadKey => "read key",
+            Self::NamespaceSecret => "namespace secret",
+            Self::ClusterKey => "cluster key",
+        }
+    }
+
+    /// Whether it must be kept from others.
+    pub const fn is_secret(self) -> bool {
+        matches!(
+            self,
+            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey
+        )
+    }
+
+    /// Bytes that it stands for.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Node => NodeId::LEN,
+            Self::Namespace => NamespaceId::LEN,
+            Self::Blob => BlobId::LEN,
+            Self::Put => PutId::LEN,
+            Self::Record => RECORD_LEN,
+            Self::ReadKey => ReadKey::LEN,
+            Self::NamespaceSecret | Self::ClusterKey => 32,
+        }
+    }
+
+    /// Characters of its text.
+    pub const fn chars(self) -> usize {
+        self.prefix().len() + 2 + (8 * self.bytes()).div_ceil(5) + CHECKSUM
+    }
+
+    fn hrp(self) -> Hrp {
+        Hrp::parse_unchecked(self.prefix())
+    }
+}
+
+/// Why a text is not the key or id that was asked for. Nothing of the text is
+/// in here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// It is something else.
+    #[error("this is a {}, not a {}{}", found.name(), expected.name(), keep(*found))]
+    WrongKind {
+        /// What was asked for.
+        expected: Kind,
+        /// What it is.
+        found: Kind,
+    },
+    /// It starts as nothing that is known.
+    #[error("this is not a {}, which starts with `{}1`", .0.name(), .0.prefix())]
+    Unknown(Kind),
+    /// Capital and small letters are mixed.
+    #[error("capital and small letters are mixed: a {} has one or the other", .0.name())]
+    MixedCase(Kind),
+    /// A character stands in it that never does.
+    #[error(
+        "the character at place {place} cannot stand in a {}: behind its first 1 there are digits and letters, without 1, b, i and o",
+        kind.name()
+    )]
+    Character {
+        /// What was asked for.
+        kind: Kind,
+        /// Which one, from 1.
+        place: usize,
+    },
+    /// Characters are missing, or there are too many.
+    #[error("a {} has {} characters, this one has {chars}: {}", kind.name(), kind.chars(), short(*kind, *chars))]
+    Length {
+        /// What was asked for.
+        kind: Kind,
+        /// How many characters there are.
+        chars: usize,
+    },
+    /// The characters do not belong together.
+    #[error("the checksum of this {} is wrong: a character was mistyped", .0.name())]
+    Checksum(Kind),
+    /// It is in a form that this program does not know.
+    #[error("this {} is written in version {version} of its form, and this program reads version {VERSION}", kind.name())]
+    Version {
+        /// What was asked for.
+        kind: Kind,
+        /// The version it says.
+        version: u8,
+    },
+    /// Bits are set that stand for nothing.
+    #[error("this {} ends in bits that mean nothing: whatever wrote it was wrong", .0.name())]
+    Padding(Kind),
+}
+
+fn keep(found: Kind) -> &'static str {
+    if found.is_secret() {
+        "; keep it secret"
+    } else {
+        ""
+    }
+}
+
+fn short(kind: Kind, chars: usize) -> &'static str {
+    if chars < kind.chars() {
+        "some are missing"
+    } else {
+        "there are too many"
+    }
+}
+
+/// Characters of a checksum.
+const CHECKSUM: usize = 6;
+/// Characters of the data part that `Debug` shows: the version and 40 bits.
+const DEBUG_CHARS: usize = 9;
+/// A version, then the hash of a head.
+const RECORD_LEN: usize = Version::LEN + 32;
+
+macro_rules! id_form {
+    ($id:ident, $kind:ident) => {
+        /// The text form, see [`crate::text`].
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write(Kind::$kind, &self.0, f)
+            }
+        }
+
+        /// How the text form begins: enough to tell things apart in a log, and
+        /// to find them in a list of the whole ones.
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($id), "({}1"), Kind::$kind.prefix())?;
+                data(&self.0)
+                    .take(DEBUG_CHARS)
+                    .try_for_each(|fe| f.write_char(fe.to_char()))?;
+                f.write_str("..)")
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = TextError;
+
+            fn from_str(text: &str) -> Result<Self, TextError> {
+                read(Kind::$kind, text).map(|bytes| Self(*bytes))
+            }
+        }
+    };
+}
+
+id_form!(NodeId, Node);
+id_form!(NamespaceId, Namespace);
+id_form!(BlobId, Blob);
+id_form!(PutId, Put);
+
+/// The text form, see [`crate::text`].
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = [0; RECORD_LEN];
+        let (version, head) = bytes.split_at_mut(Version::LEN);
+        version.copy_from_slice(&self.version.to_bytes());
+        head.copy_from_slice(&self.head);
+        write(Kind::Record, &bytes, f)
+    }
+}
+
+impl FromStr for RecordId {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let bytes: Zeroizing<[u8; RECORD_LEN]> = read(Kind::Record, text)?;
+        let (mut version, mut head) = ([0; Version::LEN], [0; 32]);
+        version.copy_from_slice(&bytes[..Version::LEN]);
+        head.copy_from_slice(&bytes[Version::LEN..]);
+        Ok(Self {
+            version: Version::from_bytes(version),
+            head,
+        })
+    }
+}
+
+impl ReadKey {
+    /// The text form, see [`crate::text`]: for those who may read, and nobody
+    /// else.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        secret(Kind::ReadKey, &*self.to_bytes())
+    }
+}
+
+impl FromStr for ReadKey {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        read(Kind::ReadKey, text).map(|bytes| Self::from_bytes(&bytes))
+    }
+}
+
+impl NamespaceSecret {
+    /// The text form, see [`crate::text`]: to be kept where only its owner
+    /// reads.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        secret(Kind::NamespaceSecret, self.expose())
+    }
+}
+
+impl FromStr for NamespaceSecret {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        read(Kind::NamespaceSecret, text).map(|bytes| Self::from_bytes(*bytes))
+    }
+}
+
+impl ClusterKey {
+    /// The text form, see [`crate::text`]: for those who may join.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        secret(Kind::ClusterKey, self.expose())
+    }
+}
+
+impl FromStr for ClusterKey {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        read(Kind::ClusterKey, text).map(|bytes| Self::from_bytes(*bytes))
+    }
+}
+
+/// The data part without its checksum.
+//# TEXT-2: Characters of the data part stand for 5 bits each as in BIP 173. The version MUST
+//# be 0. The bytes are cut into 5 bits from the first one's highest bit on; the last
+//# character's spare bits MUST be zero.
+fn data(bytes: &[u8]) -> impl Iterator<Item = Fe32> {
+    core::iter::once(Fe32::Q).chain(bytes.iter().copied().bytes_to_fes())
+}
+
+//# TEXT-3: The checksum MUST be that of Bech32m (BIP 350) over prefix and data part.
+fn write(kind: Kind, bytes: &[u8], out: &mut impl Write) -> fmt::Result {
+    let hrp = kind.hrp();
+    data(bytes)
+        .with_checksum::<Bech32m>(&hrp)
+        .chars()
+        .try_for_each(|char| out.write_char(char))
+}
+
+fn secret(kind: Kind, bytes: &[u8]) -> Zeroizing<String> {
+    // Allocated once: a string that grows would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(kind.chars()));
+    write(kind, bytes, &mut *text).expect("a string takes what is written to it");
+    text
+}
+
+/// The bytes of a text of this kind.
+//# TEXT-6: A reader MUST refuse a text whose checksum is wrong, whose version it does not
+//# know, that has more or fewer bytes than its kind, or whose spare bits are not all zero.
+fn read<const N: usize>(kind: Kind, text: &str) -> Result<Zeroizing<[u8; N]>, TextError> {
+    check_kind(kind, text)?;
+    check_characters(kind, text)?;
+    let chars = text.len();
+    let wrong = match chars == kind.chars() {
+        true => TextError::Checksum(kind),
+        false => TextError::Length { kind, chars },
+    };
+    let checked = UncheckedHrpstring::new(text)
+        .ok()
+        .and_then(|text| text.validate_and_remove_checksum::<Bech32m>().ok())
+        .ok_or(wrong)?;
+    let mut fes = checked
+        .data_part_ascii_no_checksum()
+        .iter()
+        .filter_map(|byte| Fe32::from_char(char::from(*byte)).ok());
+    let version = fes.next().map_or(VERSION, Fe32::to_u8);
+    if version != VERSION {
+        return Err(TextError::Version { kind, version });
+    }
+    if chars != kind.chars() {
+        return Err(TextError::Length { kind, chars });
+    }
+    let spare = (5 - 8 * N % 5) % 5;
+    let last = fes.clone().next_back().map_or(0, Fe32::to_u8);
+    if last.trailing_zeros() < spare as u32 {
+        return Err(TextError::Padding(kind));
+    }
+    let mut bytes = Zeroizing::new([0; N]);
+    bytes
+        .iter_mut()
+        .zip(fes.fes_to_bytes())
+        .for_each(|(byte, from)| *byte = from);
+    Ok(bytes)
+}
+
+//# TEXT-4: A reader MUST refuse a text of another kind than it expects by the prefix, whatever
+//# else is wrong with the text, and MUST NOT show any part of a text that it refuses.
+fn check_kind(expected: Kind, text: &str) -> Result<(), TextError> {
+    match Kind::of(text) {
+        Some(kind) if kind == expected => Ok(()),
+        Some(found) => Err(TextError::WrongKind { expected, found }),
+        None => Err(TextError::Unknown(expected)),
+    }
+}
+
+//# TEXT-5: A reader MUST take a text in small letters and one in capital letters, and refuse
+//# one that mixes them. A writer writes small letters.
+fn check_characters(kind: Kind, text: &str) -> Result<(), TextError> {
+    let behind = kind.prefix().len() + 1;
+    let wrong = |char: char| Fe32::from_char(char).is_err();
+    if let Some(at) = text.chars().skip(behind).position(wrong) {
+        let place = behind + at + 1;
+        return Err(TextError::Character { kind, place });
+    }
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    if has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) {
+        return Err(TextError::MixedCase(kind));
+    }
+    Ok(())
+}
