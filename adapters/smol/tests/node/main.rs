@@ -5,4 +5,5 @@ mod cross;
 mod damage;
 mod ends;
 mod files;
+mod full;
 mod versions;
