@@ -2,6 +2,7 @@
 //! a store in memory, jobs done at once, and events kept for later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,8 @@ use peerhold_core::disk::{
 };
 use peerhold_core::members::{Member, Members, State};
 use peerhold_core::{
-    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, Node,
-    NodeId, OpError, OpId, Outcome, Put, UnixMillis, Wake, Writer,
+    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, NodeId,
+    OpError, OpId, Outcome, Put, Taped, UnixMillis, Wake, Writer, tape,
 };
 
 /// The node under test.
@@ -155,7 +156,7 @@ type Fault = Box<dyn FnMut(&DiskKind) -> Option<DiskError>>;
 
 /// A node and all that it needs but peers.
 pub(crate) struct Host {
-    pub(crate) node: Node,
+    pub(crate) node: Recorded,
     pub(crate) now: Instant,
     pub(crate) disk: Disk,
     /// Operations that the disk is not to answer yet stay here.
@@ -193,7 +194,7 @@ impl Host {
     fn started(config: Config, disk: Disk) -> Self {
         let seed = *config.node.as_bytes();
         let mut host = Self {
-            node: Node::new(config, seed, Instant::ZERO).unwrap(),
+            node: Recorded(Taped::recorded(config, seed, Instant::ZERO).unwrap()),
             now: Instant::ZERO,
             disk,
             held_back: Vec::new(),
@@ -346,6 +347,34 @@ impl Host {
         }
         self.run();
         all
+    }
+}
+
+/// A node whose tape, when it is dropped, must replay without a difference.
+/// So every test here is one of replaying too.
+pub(crate) struct Recorded(Taped);
+
+impl Deref for Recorded {
+    type Target = Taped;
+
+    fn deref(&self) -> &Taped {
+        &self.0
+    }
+}
+
+impl DerefMut for Recorded {
+    fn deref_mut(&mut self) -> &mut Taped {
+        &mut self.0
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.end_tape();
+            let replayed = tape::replay(&self.0.take()).unwrap();
+            assert_eq!(replayed.end, tape::End::Whole);
+        }
     }
 }
 
