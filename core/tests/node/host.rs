@@ -194,7 +194,7 @@ impl Host {
     fn started(config: Config, disk: Disk) -> Self {
         let seed = *config.node.as_bytes();
         let mut host = Self {
-            node: Recorded(Taped::recorded(config, seed, Instant::ZERO).unwrap()),
+            node: Recorded::start(config, seed),
             now: Instant::ZERO,
             disk,
             held_back: Vec::new(),
@@ -352,27 +352,45 @@ impl Host {
 
 /// A node whose tape, when it is dropped, must replay without a difference.
 /// So every test here is one of replaying too.
-pub(crate) struct Recorded(Taped);
+pub(crate) struct Recorded {
+    node: Taped,
+    tape: Vec<u8>,
+}
+
+impl Recorded {
+    fn start(config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            node: Taped::recorded(config, seed, Instant::ZERO).unwrap(),
+            tape: Vec::new(),
+        }
+    }
+
+    /// What has been recorded so far.
+    pub(crate) fn tape(&mut self) -> &[u8] {
+        self.tape.extend_from_slice(&self.node.take());
+        &self.tape
+    }
+}
 
 impl Deref for Recorded {
     type Target = Taped;
 
     fn deref(&self) -> &Taped {
-        &self.0
+        &self.node
     }
 }
 
 impl DerefMut for Recorded {
     fn deref_mut(&mut self) -> &mut Taped {
-        &mut self.0
+        &mut self.node
     }
 }
 
 impl Drop for Recorded {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.0.end_tape();
-            let replayed = tape::replay(&self.0.take()).unwrap();
+            self.end_tape();
+            let replayed = tape::replay(self.tape()).unwrap();
             assert_eq!(replayed.end, tape::End::Whole);
         }
     }

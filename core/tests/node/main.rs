@@ -14,4 +14,5 @@ mod members;
 mod pair;
 mod serving;
 mod sessions;
+mod tape;
 mod writing;
