@@ -3,3 +3,4 @@
 mod cluster;
 mod ends;
 mod files;
+mod tape;
