@@ -50,7 +50,7 @@ use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, NodeId, OpId, PeerAdd
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
 
-pub use config::{HostConfig, StartError};
+pub use config::{BUFFER_MIN, HostConfig, StartError};
 pub use wake::ReadySet;
 
 use crate::client::events::Notice;

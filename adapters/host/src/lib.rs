@@ -23,7 +23,7 @@ mod workers;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use client::{Client, ClientError, Notice, PutError};
-pub use engine::{Dial, Engine, HostConfig, ReadySet, StartError, Turn};
+pub use engine::{BUFFER_MIN, Dial, Engine, HostConfig, ReadySet, StartError, Turn};
 pub use link::ChannelError;
 pub use peerhold_core;
 pub use peerhold_store;

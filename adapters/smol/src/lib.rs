@@ -19,7 +19,9 @@ use std::io;
 pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
 pub use peerhold_host::client::{Events, ForgetOp, Forgotten, RemoveOp};
-pub use peerhold_host::{ClientError, HostConfig, Notice, PutError, StartError, peerhold_core};
+pub use peerhold_host::{
+    BUFFER_MIN, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
+};
 
 use peerhold_core::PeerAddr;
 use peerhold_host::Engine;

@@ -10,6 +10,10 @@ use peerhold_store::{OpenError, StoreConfig};
 
 use crate::os::KeyError;
 
+/// The least of every buffer, in bytes: with less, waking those who wait for
+/// it takes longer than the work.
+pub const BUFFER_MIN: usize = 4 << 10;
+
 /// Everything that a driver needs to start a node. [`HostConfig::new`] has
 /// the defaults; every field may be changed.
 #[derive(Clone, Debug)]
@@ -115,23 +119,23 @@ impl HostConfig {
     /// # Errors
     /// [`StartError::Value`] or [`StartError::NotLoopback`].
     pub fn check(&self) -> Result<(), StartError> {
-        let sizes = [
-            ("mailbox", self.mailbox),
-            ("put_buffer", self.put_buffer),
-            ("get_buffer", self.get_buffer),
-            ("events", self.events),
-            ("outbox_low", self.outbox_low),
-            ("round_bytes", self.round_bytes),
-        ];
-        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+        let counts = [("mailbox", self.mailbox), ("events", self.events)];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(StartError::Value {
                 name,
                 rule: "must be at least 1",
             });
         }
-        if self.read_buffer < 4 << 10 {
+        let sizes = [
+            ("put_buffer", self.put_buffer),
+            ("get_buffer", self.get_buffer),
+            ("read_buffer", self.read_buffer),
+            ("outbox_low", self.outbox_low),
+            ("round_bytes", self.round_bytes),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size < BUFFER_MIN) {
             return Err(StartError::Value {
-                name: "read_buffer",
+                name,
                 rule: "must be at least 4 KiB",
             });
         }

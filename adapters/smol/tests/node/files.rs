@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cluster::{bytes, cluster as start_cluster, name, read, start, stop_all, writer};
 use futures_lite::future::{or, poll_once, zip};
 use peerhold_smol::peerhold_core::{Get, OpError, Put};
-use peerhold_smol::{ClientError, PutError};
+use peerhold_smol::{BUFFER_MIN, ClientError, PutError};
 use smol::Timer;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::stream::{self, StreamExt};
@@ -74,12 +74,12 @@ fn a_node_without_workers_does_everything_in_its_turn() {
 fn the_smallest_buffers_only_make_it_slower() {
     smol::block_on(async {
         let members = start_cluster(3, |_, config| {
-            config.read_buffer = 4 << 10;
-            config.outbox_low = 1;
-            config.outbox_high = 1;
-            config.put_buffer = 1;
-            config.get_buffer = 1000;
-            config.round_bytes = 1000;
+            config.read_buffer = BUFFER_MIN;
+            config.outbox_low = BUFFER_MIN;
+            config.outbox_high = BUFFER_MIN;
+            config.put_buffer = BUFFER_MIN;
+            config.get_buffer = BUFFER_MIN;
+            config.round_bytes = BUFFER_MIN;
         })
         .await;
         let data = [bytes(1 << 20, 1), bytes(1 << 20, 2)];
