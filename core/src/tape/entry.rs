@@ -103,6 +103,7 @@ impl Entry {
 pub(super) struct Roll {
     buffer: Zeroizing<Vec<u8>>,
     chain: Chain,
+    body_max: usize,
     ended: bool,
 }
 
@@ -111,6 +112,7 @@ impl Roll {
         let mut roll = Self {
             buffer: Zeroizing::new(MAGIC.to_vec()),
             chain: Chain::new(),
+            body_max: BODY_MAX,
             ended: false,
         };
         roll.append(START, 1, WHOLE, &|out| start.write(out));
@@ -156,7 +158,7 @@ impl Roll {
         write(out);
         //# TAPE-6: A recorder that cannot write an entry, as its body would be too long, MUST
         //# write `lost` in its place and nothing behind it.
-        if self.buffer.len() - start - ENTRY_HEADER > BODY_MAX {
+        if self.buffer.len() - start - ENTRY_HEADER > self.body_max {
             self.buffer.truncate(start);
             self.append(LOST, 0, WHOLE, &|_| {});
             self.ended = true;
@@ -187,5 +189,37 @@ impl Chain {
 
     pub(super) fn link(&self) -> blake3::Hash {
         blake3::Hash::from_bytes(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::ClusterKey;
+    use crate::id::{Mint, NodeId, OpId};
+    use crate::tape::{End, replay};
+
+    #[test]
+    fn a_call_that_is_too_long_ends_the_tape_and_says_so() {
+        let now = Instant::ZERO;
+        let start = Start {
+            config: Config::new(NodeId([1; 32]), ClusterKey::from_bytes([2; 32])),
+            seed: Seed(Zeroizing::new([3; 32])),
+            now,
+        };
+        let mut roll = Roll::new(&start);
+        roll.body_max = 1000;
+        roll.told(now, &Told::Timeout);
+        let data = Bytes::from_static(&[0; 1000]);
+        let op = OpId::from_mint(&mut Mint::new());
+        roll.told(now, &Told::Push { op, data });
+        let len = roll.buffer.len();
+        roll.told(now, &Told::Timeout);
+        roll.end();
+        assert_eq!(roll.buffer.len(), len);
+        let replayed = replay(&roll.take()).unwrap();
+        assert_eq!((replayed.entries, replayed.end), (3, End::Lost));
     }
 }

@@ -25,6 +25,7 @@ impl Engine {
             self.node.end_tape();
         }
         self.keep_tape();
+        self.node.drop_tape();
         self.tape = None;
     }
 }

@@ -83,7 +83,11 @@ async fn round(members: &[Member], number: usize) {
     let here = &members[number % members.len()].handle;
     let there = &members[(number + 1) % members.len()].handle;
     let (writer, named) = (writer(), |size: usize| name(&format!("{number} of {size}")));
-    let last = if number % 10 == 0 { 2_500_000 } else { 16_384 };
+    let last = if number.is_multiple_of(10) {
+        2_500_000
+    } else {
+        16_384
+    };
     let sizes = [number, 20_000, 100_000, last];
     for size in sizes {
         let data = bytes(size, number as u64);
