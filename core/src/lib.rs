@@ -66,8 +66,8 @@ pub use job::{Job, JobDone};
 pub use members::{Member, Members};
 pub use node::Node;
 pub use output::{
-    Event, FileInfo, Forget, Get, Outcome, PeerStatus, Put, Remove, Status, Stored, Unconfirmed,
-    Wake,
+    Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, PeerStatus, Put,
+    Remove, Restore, Status, Stored, Unconfirmed, Wake,
 };
 pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
 pub use tape::Taped;

@@ -424,7 +424,7 @@ impl Engine {
             },
             Event::Members => Notice::Members,
             Event::Lied { peer } => Notice::Lied { peer },
-            Event::Damaged { blob } => Notice::Damaged { blob },
+            Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),
             // What a later core adds is no business of this version's.
             _ => return,

@@ -113,6 +113,7 @@ impl Handle {
             reader: reader.clone(),
             name: name.clone(),
             range: None,
+            version: None,
             confirmed: false,
         };
         self.get_with(get).await
@@ -133,6 +134,7 @@ impl Handle {
             reader: reader.clone(),
             name: name.clone(),
             range: Some(range),
+            version: None,
             confirmed: false,
         };
         self.get_with(get).await

@@ -6,7 +6,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
-use super::open::{Open, Opening};
+use super::open::{Open, Opening, Opens};
 use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, DiskKind, RecordKey};
 use crate::error::OpError;
@@ -57,11 +57,8 @@ enum Phase {
 impl ForgetOp {
     pub(super) fn new(ctx: &mut Ctx, id: OpId, forget: Forget) -> Self {
         let reader = forget.reader;
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&forget.name),
-        };
-        let opening = Opening::new(ctx, id, reader.clone(), key, true);
+        let key = reader.key(&forget.name);
+        let opening = Opening::new(ctx, id, reader.clone(), key, None, true);
         ctx.arm(Timer::Progress(id), ctx.config.timing.operation);
         Self {
             id,
@@ -90,10 +87,7 @@ impl ForgetOp {
         match step {
             Step::Piece(number) => self.read(ctx, number, from, answer),
             Step::Blob(number) => self.checked(ctx, number, from, answer),
-            _ => {
-                let result = self.opening.answer(ctx, step, from, answer);
-                self.fail_on(ctx, result);
-            }
+            _ => self.open_with(ctx, |opening, ctx| opening.answer(ctx, step, from, answer)),
         }
     }
 
@@ -129,33 +123,8 @@ impl ForgetOp {
                 }
                 self.read_next(ctx, number);
             }
-            (_, made) => match self.opening.made(ctx, made) {
-                Ok(Some(open)) => self.opened(ctx, open),
-                result => self.fail_on(ctx, result.map(|_| ())),
-            },
+            (_, made) => self.open_with(ctx, |opening, ctx| opening.made(ctx, made)),
         }
-    }
-
-    fn fail_on(&mut self, ctx: &mut Ctx, result: Result<(), OpError>) {
-        if let Err(error) = result {
-            self.end(ctx, Err(error));
-        }
-    }
-
-    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
-        self.put = Some(open.head.head().put);
-        match open.content {
-            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
-            Content::Inline(_) => {}
-            Content::Root(root) => {
-                self.walk = Some(RangeWalk::new(
-                    &root,
-                    open.meta.chunk_size,
-                    0..open.meta.size,
-                ));
-            }
-        }
-        self.pump(ctx);
     }
 
     fn pump(&mut self, ctx: &mut Ctx) {
@@ -256,12 +225,7 @@ impl ForgetOp {
         };
         item.phase = Phase::Local;
         let need = item.need.clone();
-        ctx.claim(
-            ctx.me(),
-            &self.claim(&need),
-            None,
-            Waiter::Op(self.id, Step::Blob(number)),
-        );
+        ctx.claim_held(&self.claim(&need), Waiter::Op(self.id, Step::Blob(number)));
     }
 
     fn checked(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {
@@ -338,10 +302,7 @@ impl ForgetOp {
 
     pub(super) fn timer(&mut self, ctx: &mut Ctx, timer: Timer) {
         match timer {
-            Timer::Answer(_) if self.put.is_none() => {
-                let result = self.opening.late(ctx);
-                self.fail_on(ctx, result);
-            }
+            Timer::Answer(_) if self.put.is_none() => self.open_with(ctx, Opening::late),
             Timer::Progress(_) => {
                 let (answered, needed) = self.opening.answers();
                 self.end(ctx, Err(OpError::Unconfirmed { answered, needed }));
@@ -352,6 +313,28 @@ impl ForgetOp {
 
     pub(super) fn cancel(&mut self, ctx: &mut Ctx) {
         self.end(ctx, Err(OpError::Cancelled { unknown: false }));
+    }
+}
+
+impl Opens for ForgetOp {
+    fn opening(&mut self) -> &mut Opening {
+        &mut self.opening
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
+        self.put = Some(open.head.head().put);
+        match open.content {
+            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
+            Content::Inline(_) => {}
+            Content::Root(root) => {
+                self.walk = Some(RangeWalk::new(
+                    &root,
+                    open.meta.chunk_size,
+                    0..open.meta.size,
+                ));
+            }
+        }
+        self.pump(ctx);
     }
 
     fn end(&mut self, ctx: &mut Ctx, result: Result<Outcome, OpError>) {

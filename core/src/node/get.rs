@@ -9,9 +9,8 @@ use bytes::Bytes;
 
 use super::ctx::{Ctx, Timer};
 use super::lookup::is_passing;
-use super::open::{Open, Opening};
+use super::open::{Open, Opening, Opens};
 use super::task::{Answer, JobTask, Step, Waiter};
-use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
 use crate::job::{Made, Work};
@@ -55,11 +54,8 @@ struct Piece {
 impl GetOp {
     pub(super) fn new(ctx: &mut Ctx, id: OpId, get: Get) -> Self {
         let reader = get.reader;
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&get.name),
-        };
-        let opening = Opening::new(ctx, id, reader.clone(), key, get.confirmed);
+        let key = reader.key(&get.name);
+        let opening = Opening::new(ctx, id, reader.clone(), key, get.version, get.confirmed);
         ctx.arm(Timer::Progress(id), ctx.config.timing.operation);
         Self {
             id,
@@ -91,8 +87,7 @@ impl GetOp {
         if let Step::Piece(number) = step {
             return self.fetched(ctx, number, from, answer);
         }
-        let result = self.opening.answer(ctx, step, from, answer);
-        self.fail_on(ctx, result);
+        self.open_with(ctx, |opening, ctx| opening.answer(ctx, step, from, answer));
     }
 
     pub(super) fn made(&mut self, ctx: &mut Ctx, step: Step, made: Made) {
@@ -118,68 +113,8 @@ impl GetOp {
                 }
             }
             (Step::Piece(number), _) => self.damaged(ctx, number),
-            (_, made) => match self.opening.made(ctx, made) {
-                Ok(Some(open)) => self.opened(ctx, open),
-                result => self.fail_on(ctx, result.map(|_| ())),
-            },
+            (_, made) => self.open_with(ctx, |opening, ctx| opening.made(ctx, made)),
         }
-    }
-
-    fn fail_on(&mut self, ctx: &mut Ctx, result: Result<(), OpError>) {
-        if let Err(error) = result {
-            self.end(ctx, Err(error));
-        }
-    }
-
-    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
-        let size = open.meta.size;
-        let range = match &self.wanted {
-            None => 0..size,
-            Some(range) if range.start <= range.end && range.start <= size => {
-                range.start..range.end.min(size)
-            }
-            Some(Range { start, end }) => {
-                return self.end(
-                    ctx,
-                    Err(OpError::Range {
-                        start: *start,
-                        end: *end,
-                        size,
-                    }),
-                );
-            }
-        };
-        let file = FileInfo {
-            name: open.meta.name,
-            size,
-            modified: open.meta.modified,
-            version: open.head.version(),
-            range: range.clone(),
-            unconfirmed: open.unconfirmed,
-        };
-        match open.content {
-            //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
-            //# there is no such file.
-            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
-            Content::Inline(bytes) => {
-                // The content's length is the file's: opening has checked it.
-                let part = bytes.slice(range.start as usize..range.end as usize);
-                self.ready
-                    .extend((!part.is_empty()).then_some((part, false)));
-            }
-            Content::Root(root) if !range.is_empty() => {
-                self.walk = Some(RangeWalk::new(&root, open.meta.chunk_size, range));
-            }
-            Content::Root(_) => {}
-        }
-        ctx.events.push(Event::Opened {
-            op: self.id,
-            file: file.clone(),
-        });
-        self.file = Some(file);
-        self.progressed(ctx);
-        self.pump(ctx);
-        self.hand_over(ctx);
     }
 
     // Pieces.
@@ -258,7 +193,7 @@ impl GetOp {
                     self.missing(ctx, number);
                 }
             }
-            Answer::Record(_) | Answer::Held => {}
+            Answer::Record(_) | Answer::Page(_) | Answer::Held => {}
         }
     }
 
@@ -403,8 +338,7 @@ impl GetOp {
         }
         match timer {
             Timer::Answer(_) if self.file.is_none() => {
-                let result = self.opening.late(ctx);
-                self.fail_on(ctx, result);
+                self.open_with(ctx, Opening::late);
             }
             Timer::Retry(_) => self.retry(ctx, None),
             Timer::Progress(_) => {
@@ -424,6 +358,64 @@ impl GetOp {
 
     pub(super) fn cancel(&mut self, ctx: &mut Ctx) {
         self.end(ctx, Err(OpError::Cancelled { unknown: false }));
+    }
+}
+
+impl Opens for GetOp {
+    fn opening(&mut self) -> &mut Opening {
+        &mut self.opening
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
+        let size = open.meta.size;
+        let range = match &self.wanted {
+            None => 0..size,
+            Some(range) if range.start <= range.end && range.start <= size => {
+                range.start..range.end.min(size)
+            }
+            Some(Range { start, end }) => {
+                return self.end(
+                    ctx,
+                    Err(OpError::Range {
+                        start: *start,
+                        end: *end,
+                        size,
+                    }),
+                );
+            }
+        };
+        let file = FileInfo {
+            name: open.meta.name,
+            size,
+            modified: open.meta.modified,
+            id: open.head.id(),
+            put: open.head.head().put,
+            range: range.clone(),
+            unconfirmed: open.unconfirmed,
+        };
+        match open.content {
+            //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
+            //# there is no such file.
+            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
+            Content::Inline(bytes) => {
+                // The content's length is the file's: opening has checked it.
+                let part = bytes.slice(range.start as usize..range.end as usize);
+                self.ready
+                    .extend((!part.is_empty()).then_some((part, false)));
+            }
+            Content::Root(root) if !range.is_empty() => {
+                self.walk = Some(RangeWalk::new(&root, open.meta.chunk_size, range));
+            }
+            Content::Root(_) => {}
+        }
+        ctx.events.push(Event::Opened {
+            op: self.id,
+            file: file.clone(),
+        });
+        self.file = Some(file);
+        self.progressed(ctx);
+        self.pump(ctx);
+        self.hand_over(ctx);
     }
 
     fn end(&mut self, ctx: &mut Ctx, result: Result<Outcome, OpError>) {

@@ -18,6 +18,7 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::name::Name;
+use crate::disk::RecordKey;
 use crate::id::{NameTag, NamespaceId};
 
 //# SEAL-1: Subkeys MUST be derived with BLAKE3 `derive_key` under the context
@@ -170,6 +171,14 @@ impl Reader {
             record_root,
             seal_root,
         }))
+    }
+
+    /// Whose name it is, and which: what its records are kept under.
+    pub fn key(&self, name: &Name) -> RecordKey {
+        RecordKey {
+            namespace: self.namespace(),
+            tag: self.tag(name),
+        }
     }
 
     pub(super) fn chunk_key(&self, covered: &[u8]) -> BlobKey {

@@ -15,7 +15,7 @@ use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{CloseReason, Input, Role};
 use crate::job::Job;
 use crate::node::Node;
-use crate::output::{Forget, Get, Put, Remove};
+use crate::output::{Forget, Get, History, List, Put, Remove, Restore};
 use crate::time::{Instant, UnixMillis};
 
 /// A fact or a command.
@@ -33,7 +33,10 @@ pub(super) enum Told {
     Push { op: OpId, data: Bytes },
     Finish(OpId),
     Get(Get),
+    List(List),
+    History(History),
     Remove(Remove),
+    Restore(Restore),
     Forget(Forget),
     Cancel(OpId),
 }
@@ -52,7 +55,10 @@ variants!(Told {
     Push { op, data },
     Finish(op),
     Get(get),
+    List(list),
+    History(history),
     Remove(remove),
+    Restore(restore),
     Forget(forget),
     Cancel(op),
 });
@@ -79,6 +85,7 @@ pub(super) enum Drain {
     Dirty,
     Transmit { conn: ConnId, max: usize },
     Data { op: OpId, max: usize },
+    Entry(OpId),
     Disk,
     Job,
     Event,
@@ -88,6 +95,7 @@ variants!(Drain {
     Dirty,
     Transmit { conn, max },
     Data { op, max },
+    Entry(op),
     Disk,
     Job,
     Event,
@@ -143,6 +151,9 @@ impl Told {
             Self::Put(put) => return gave(&node.put(now, put)),
             Self::Push { op, data } => return gave(&node.push(now, op, data)),
             Self::Get(get) => return gave(&node.get(now, get)),
+            Self::List(list) => return gave(&node.list(now, list)),
+            Self::History(history) => return gave(&node.history(now, history)),
+            Self::Restore(restore) => return gave(&node.restore(now, restore)),
             Self::Remove(remove) => return gave(&node.remove(now, remove)),
             Self::Forget(forget) => return gave(&node.forget(now, forget)),
             Self::Timeout => {
@@ -192,7 +203,10 @@ impl Told {
             Self::Push { .. } => "push",
             Self::Finish(_) => "finish",
             Self::Get(_) => "get",
+            Self::List(_) => "list",
+            Self::History(_) => "history",
             Self::Remove(_) => "remove",
+            Self::Restore(_) => "restore",
             Self::Forget(_) => "forget",
             Self::Cancel(_) => "cancel",
         }
@@ -211,7 +225,13 @@ impl Told {
     pub(super) const fn starts(&self) -> bool {
         matches!(
             self,
-            Self::Put(_) | Self::Get(_) | Self::Remove(_) | Self::Forget(_)
+            Self::Put(_)
+                | Self::Get(_)
+                | Self::List(_)
+                | Self::History(_)
+                | Self::Remove(_)
+                | Self::Restore(_)
+                | Self::Forget(_)
         )
     }
 }
@@ -231,6 +251,7 @@ impl Drain {
                 let bytes = node.poll_data(op, max);
                 (brief(&bytes), (0, len(&bytes)))
             }
+            Self::Entry(op) => (brief(&node.poll_entry(op)), (0, 0)),
             Self::Disk => (brief(&node.poll_disk()), (0, 0)),
             Self::Job => {
                 let job = node.poll_job();
@@ -248,6 +269,7 @@ impl Drain {
             Self::Dirty => "poll_dirty",
             Self::Transmit { .. } => "poll_transmit",
             Self::Data { .. } => "poll_data",
+            Self::Entry(_) => "poll_entry",
             Self::Disk => "poll_disk",
             Self::Job => "poll_job",
             Self::Event => "poll_event",

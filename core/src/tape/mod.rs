@@ -48,7 +48,7 @@ use crate::id::{ConnId, OpId};
 use crate::input::Input;
 use crate::job::Job;
 use crate::node::Node;
-use crate::output::{Event, Forget, Get, Put, Remove, Status, Wake};
+use crate::output::{Entry, Event, Forget, Get, History, List, Put, Remove, Restore, Status, Wake};
 use crate::time::Instant;
 pub use replay::{Difference, End, ReplayError, Replayed, Replayer, replay};
 
@@ -194,6 +194,21 @@ impl Taped {
         self.command(now, get, Told::Get, Node::get)
     }
 
+    /// As [`Node::list`].
+    pub fn list(&mut self, now: Instant, list: List) -> Result<OpId, Busy<List>> {
+        self.command(now, list, Told::List, Node::list)
+    }
+
+    /// As [`Node::history`].
+    pub fn history(&mut self, now: Instant, history: History) -> Result<OpId, Busy<History>> {
+        self.command(now, history, Told::History, Node::history)
+    }
+
+    /// As [`Node::restore`].
+    pub fn restore(&mut self, now: Instant, restore: Restore) -> Result<OpId, Busy<Restore>> {
+        self.command(now, restore, Told::Restore, Node::restore)
+    }
+
     /// As [`Node::remove`].
     pub fn remove(&mut self, now: Instant, remove: Remove) -> Result<OpId, Busy<Remove>> {
         self.command(now, remove, Told::Remove, Node::remove)
@@ -228,6 +243,11 @@ impl Taped {
     /// As [`Node::poll_data`].
     pub fn poll_data(&mut self, op: OpId, max: usize) -> Option<Bytes> {
         self.drain(Drain::Data { op, max }, |node| node.poll_data(op, max))
+    }
+
+    /// As [`Node::poll_entry`].
+    pub fn poll_entry(&mut self, op: OpId) -> Option<Entry> {
+        self.drain(Drain::Entry(op), |node| node.poll_entry(op))
     }
 
     /// As [`Node::poll_disk`].

@@ -11,7 +11,10 @@ use crate::error::{Busy, OpError, PeerFault, PushError};
 use crate::id::{BlobId, ConnId, NameTag, NamespaceId, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::job::Job;
-use crate::output::{Event, FileInfo, Forget, Get, Outcome, Put, Remove, Stored, Unconfirmed};
+use crate::output::{
+    Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, Put, Remove,
+    Restore, Stored, Unconfirmed,
+};
 use crate::seal::{Name, Reader, Writer};
 use crate::time::{Instant, UnixMillis};
 use crate::version::{RecordId, Version};
@@ -62,9 +65,22 @@ fields!(Get {
     reader,
     name,
     range,
+    version,
     confirmed,
 });
+fields!(List {
+    reader,
+    prefix,
+    after,
+    removed,
+});
+fields!(History {
+    reader,
+    name,
+    below,
+});
 fields!(Remove { writer, name });
+fields!(Restore { writer, name, id });
 fields!(Forget { reader, name });
 
 // Facts.
@@ -122,6 +138,8 @@ fields!(Loaded {
     debts,
     records,
     blobs,
+    lost,
+    index_rebuilt,
 });
 fields!(Claim {
     blob,
@@ -151,6 +169,7 @@ variants!(out Event {
     PeerDown { peer, fault },
     Refused { conn, peer, fault, reason },
     Members,
+    Began { op, put },
     Opened { op, file },
     Readable { op },
     Writable { op },
@@ -158,12 +177,19 @@ variants!(out Event {
     Finished { op, result },
     Settled { op },
     Lied { peer },
-    Damaged { blob },
+    Damaged(damage),
     Trouble(error),
+});
+variants!(out Damage {
+    Blob(blob),
+    Record(key),
+    Log { entries },
+    Index,
 });
 variants!(out Outcome {
     Stored(stored),
     Read(file),
+    Listed(listed),
     Removed(stored),
     Forgotten { blobs, kept },
 });
@@ -178,9 +204,28 @@ fields!(out FileInfo {
     name,
     size,
     modified,
-    version,
+    id,
+    put,
     range,
     unconfirmed,
+});
+fields!(out Entry {
+    name,
+    size,
+    modified,
+    tag,
+    id,
+    put,
+    removed,
+    copies,
+    unconfirmed,
+});
+fields!(out Listed {
+    entries,
+    unreadable,
+    answered,
+    members,
+    unread,
 });
 fields!(out Unconfirmed { answered, needed });
 variants!(out PeerFault {
@@ -198,6 +243,7 @@ variants!(out PeerFault {
 });
 variants!(out OpError {
     NotFound,
+    NothingToRestore,
     Unavailable { copies, needed, unknown },
     Indebted { debts },
     Unconfirmed { answered, needed },

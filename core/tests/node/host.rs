@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerhold_core::disk::{
-    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Part, RecordKey, StoredRecord,
+    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Page, Part, RecordKey, Row, StoredRecord,
 };
 use peerhold_core::members::{Member, Members, State};
 use peerhold_core::{
     BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, NodeId,
-    OpError, OpId, Outcome, Put, Taped, UnixMillis, Wake, Writer, tape,
+    OpError, OpId, Outcome, Put, RecordId, Taped, UnixMillis, Wake, Writer, tape,
 };
 
 /// The node under test.
@@ -53,6 +53,7 @@ pub(crate) fn get_of(name: &str) -> Get {
         reader: writer().reader().clone(),
         name: Name::new(name).unwrap(),
         range: None,
+        version: None,
         confirmed: false,
     }
 }
@@ -85,10 +86,50 @@ pub(crate) struct Disk {
     pub(crate) claims: BTreeSet<Claim>,
     pub(crate) records: BTreeMap<RecordKey, Vec<StoredRecord>>,
     pub(crate) debts: BTreeSet<Debt>,
+    /// Records of which only the ids can be read.
+    pub(crate) damaged: BTreeSet<RecordId>,
+    /// What a load answers beside the above.
+    pub(crate) loaded: Loaded,
+}
+
+/// So much of a record.
+fn part_of(record: &StoredRecord, part: Part) -> StoredRecord {
+    let mut record = record.clone();
+    if part != Part::All {
+        record.content = Bytes::new();
+    }
+    if part == Part::Head {
+        record.meta = Bytes::new();
+    }
+    record
+}
+
+/// The first of these rows, as many as `max` allows.
+fn page<'a>(
+    records: impl Iterator<Item = &'a StoredRecord>,
+    damaged: &BTreeSet<RecordId>,
+    max: u32,
+) -> Page {
+    let (mut page, mut cost) = (Page::default(), 0);
+    for record in records {
+        let (tag, id) = (record.key.tag, record.id());
+        let row = if damaged.contains(&id) {
+            Row::Damaged { tag, id }
+        } else {
+            Row::Record(part_of(record, Part::Meta))
+        };
+        cost += row.cost();
+        if cost > max as usize && !page.rows.is_empty() {
+            page.more = true;
+            break;
+        }
+        page.rows.push(row);
+    }
+    page
 }
 
 impl Disk {
-    fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
+    pub(crate) fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
         match kind {
             DiskKind::Load => {
                 self.starts += 1;
@@ -98,6 +139,7 @@ impl Disk {
                     debts: self.debts.iter().copied().collect(),
                     records: self.records.len() as u64,
                     blobs: self.blobs.len() as u64,
+                    ..self.loaded.clone()
                 }));
             }
             DiskKind::PutBlob { claim, bytes } => {
@@ -123,24 +165,39 @@ impl Disk {
             }
             DiskKind::PutRecord(record) => {
                 let records = self.records.entry(record.key).or_default();
-                let rank = |record: &StoredRecord| (record.version, record.head_hash);
-                if records.iter().all(|of| rank(of) != rank(record)) {
+                if records.iter().all(|of| of.id() != record.id()) {
                     records.push(record.clone());
                 }
-                records.sort_by_key(rank);
+                records.sort_by_key(StoredRecord::id);
             }
-            DiskKind::GetRecord { key, part, .. } => {
-                let newest = self.records.get(key).and_then(|records| records.last());
-                let mut newest = newest.cloned();
-                if let Some(record) = &mut newest {
-                    if *part != Part::All {
-                        record.content = Bytes::new();
-                    }
-                    if *part == Part::Head {
-                        record.meta = Bytes::new();
-                    }
+            DiskKind::GetRecord { key, at, part } => {
+                let records = self.records.get(key).map_or(&[][..], Vec::as_slice);
+                let found = match at {
+                    None => records.last(),
+                    Some(id) => records.iter().find(|record| record.id() == *id),
+                };
+                if found.is_some_and(|record| self.damaged.contains(&record.id())) {
+                    return Err(DiskError::Corrupt);
                 }
-                return Ok(DiskData::Record(newest));
+                return Ok(DiskData::Record(found.map(|record| part_of(record, *part))));
+            }
+            DiskKind::ListNames {
+                namespace,
+                after,
+                max,
+            } => {
+                let newest = self.records.iter().filter_map(|(key, of)| {
+                    let listed =
+                        key.namespace == *namespace && after.is_none_or(|tag| key.tag > tag);
+                    of.last().filter(|_| listed)
+                });
+                return Ok(DiskData::Page(page(newest, &self.damaged, *max)));
+            }
+            DiskKind::ListVersions { key, below, max } => {
+                let records = self.records.get(key).map_or(&[][..], Vec::as_slice);
+                let listed = |record: &&StoredRecord| below.is_none_or(|id| record.id() < id);
+                let newest_first = records.iter().rev().filter(listed);
+                return Ok(DiskData::Page(page(newest_first, &self.damaged, *max)));
             }
             DiskKind::PutMembers(members) => self.members = Some(members.clone()),
             DiskKind::PutDebts(debts) => self.debts.extend(debts),

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod cross;
+mod damage;
 mod ends;
 mod files;
 mod tape;

@@ -4,6 +4,7 @@ mod behaviour;
 mod compaction;
 mod faults;
 mod format;
+mod listing;
 mod model;
 #[cfg(unix)]
 mod os;
