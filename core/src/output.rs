@@ -330,6 +330,8 @@ pub struct Listed {
     pub answered: u16,
     /// ..of so many.
     pub members: u16,
+    /// Replicas of one name that have to tell: R - W + 1.
+    pub needed: u8,
     /// Of the 65,536 slots that names fall into (the name's one, in a
     /// history), those of which fewer than R - W + 1 replicas told all they
     /// hold: what falls into them may be missing, or shown at an older version.

@@ -403,6 +403,7 @@ impl Engine {
         let notice = match event {
             Event::Dial { conn, addr, expect } => return self.dial(conn, addr, expect),
             Event::Close { conn } => return self.close(conn),
+            Event::Began { op, put } => return self.began(op, put),
             Event::Opened { op, file } => return self.opened(op, file),
             Event::Readable { op } => return self.pull(op),
             Event::Writable { op } => return self.feed(op),

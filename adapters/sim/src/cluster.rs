@@ -629,6 +629,8 @@ impl Cluster {
                 Err(PushError::Gone(_)) => running.unfinished = false,
             }
         }
+        let entries = std::iter::from_fn(|| live.node.poll_entry(task.op));
+        running.state.entries.extend(entries);
         while !running.stalled
             && let Some(bytes) = live.node.poll_data(task.op, usize::MAX)
         {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskKind, RecordKey, Row, StoredRecord};
 use peerhold_core::seal::SignedHead;
 use peerhold_core::{
-    Busy, DiskOp, FileInfo, Forget, Get, Instant, Name, OpError, OpId, Outcome, Put, PutId, Reader,
-    RecordId, Remove, Restore, Stored, Taped, Writer,
+    Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name, OpError,
+    OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Writer,
 };
 
 use crate::cluster::Cluster;
@@ -90,6 +90,32 @@ impl Cluster {
         }
     }
 
+    /// Lists names.
+    pub fn list(&mut self, at: usize, list: List) -> Result<(Vec<Entry>, Listed), OpError> {
+        let task = self.begin_list(at, list);
+        self.finish_listed(task)
+    }
+
+    /// Lists the versions of a name.
+    pub fn history(
+        &mut self,
+        at: usize,
+        history: History,
+    ) -> Result<(Vec<Entry>, Listed), OpError> {
+        let task = self.begin(at, Running::default(), |node, now| {
+            node.history(now, history)
+        });
+        self.finish_listed(task)
+    }
+
+    fn finish_listed(&mut self, task: Task) -> Result<(Vec<Entry>, Listed), OpError> {
+        let finished = self.finish(task);
+        match finished.result.expect("a listing ends")? {
+            Outcome::Listed(listed) => Ok((finished.entries, listed)),
+            other => panic!("a listing ended as {other:?}"),
+        }
+    }
+
     fn finish_stored(&mut self, task: Task) -> Result<Stored, OpError> {
         match self.finish(task).result.expect("a write ends")? {
             Outcome::Stored(stored) => Ok(stored),
@@ -145,6 +171,11 @@ impl Cluster {
         self.begin(at, Running::default(), |node, now| {
             node.restore(now, restore)
         })
+    }
+
+    /// Begins a list.
+    pub fn begin_list(&mut self, at: usize, list: List) -> Task {
+        self.begin(at, Running::default(), |node, now| node.list(now, list))
     }
 
     /// Leaves a get's bytes alone from now on, or takes them again.

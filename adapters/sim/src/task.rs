@@ -1,7 +1,7 @@
 //! Operations that a simulated embedder runs.
 
 use bytes::Bytes;
-use peerhold_core::{FileInfo, OpError, OpId, Outcome, PutId};
+use peerhold_core::{Entry, FileInfo, OpError, OpId, Outcome, PutId};
 
 /// An operation of one node, by its place in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ pub struct Finished {
     pub file: Option<FileInfo>,
     /// What a get has read.
     pub bytes: Vec<u8>,
+    /// What a list or history has told.
+    pub entries: Vec<Entry>,
     /// A put has all its copies.
     pub settled: bool,
     /// The latest word on progress.

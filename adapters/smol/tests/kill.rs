@@ -306,6 +306,7 @@ async fn found(handle: &Handle, number: u64) -> String {
         reader: writer().reader().clone(),
         name: name(number),
         range: None,
+        version: None,
         confirmed: true,
     };
     match handle.get_with(get).await {

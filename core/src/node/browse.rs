@@ -284,6 +284,7 @@ impl BrowseOp {
         let Some(merge) = &self.merge else { return };
         let (members, answered) = (merge.len(), merge.len() - merge.out());
         let (needed, durable) = (ctx.config.read_quorum(), usize::from(ctx.config.durable));
+        self.listed.needed = u8::try_from(needed).unwrap_or(u8::MAX);
         self.listed.members = u16::try_from(members).unwrap_or(u16::MAX);
         self.listed.answered = u16::try_from(answered).unwrap_or(u16::MAX);
         if answered == 0 && self.listed.entries == 0 {

@@ -225,6 +225,7 @@ fields!(out Listed {
     unreadable,
     answered,
     members,
+    needed,
     unread,
 });
 fields!(out Unconfirmed { answered, needed });

@@ -23,7 +23,7 @@ fn shown(entries: &[Entry]) -> Vec<(&str, u64, u8)> {
 }
 
 /// These, in the order of their tags.
-fn in_order<'a>(mut names: Vec<(&'a str, u64, u8)>) -> Vec<(&'a str, u64, u8)> {
+fn in_order(mut names: Vec<(&str, u64, u8)>) -> Vec<(&str, u64, u8)> {
     names.sort_by_key(|(name, ..)| key_of(name).tag);
     names
 }
@@ -34,6 +34,7 @@ fn all_told(entries: u64) -> Listed {
         unreadable: 0,
         answered: 3,
         members: 3,
+        needed: 2,
         unread: 0,
     }
 }

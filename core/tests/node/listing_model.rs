@@ -156,6 +156,7 @@ impl Model {
         Ok(Listed {
             answered: self.telling.len() as u16,
             members: members as u16,
+            needed: NEEDED as u8,
             ..listed
         })
     }

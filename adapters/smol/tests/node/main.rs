@@ -6,3 +6,4 @@ mod damage;
 mod ends;
 mod files;
 mod tape;
+mod versions;

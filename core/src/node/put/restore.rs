@@ -196,7 +196,7 @@ impl PutOp {
                 node.sources.failed(&no);
                 self.read_on(ctx);
             }
-            _ => {}
+            Answer::Record(_) | Answer::Page(_) | Answer::Held => {}
         }
     }
 
