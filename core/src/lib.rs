@@ -7,7 +7,7 @@
 //! [`Node::handle_timeout`]; an embedder gives commands ([`Node::put`],
 //! [`Node::get`], ..); the driver drains what follows: `poll_dirty` and
 //! `poll_transmit` (bytes to send), `poll_disk` (for a store), `poll_job` (for
-//! any thread), `poll_event`, `poll_data`, and arms a timer by `poll_timeout`.
+//! any thread), `poll_event`, `poll_data`, `poll_entry`, and arms a timer by `poll_timeout`.
 //!
 //! - **Deterministic.** Same seed, same inputs, same commands: same outputs.
 //! - **Any order.** There is no rule to drain before the next input.
