@@ -104,7 +104,8 @@ impl Config {
         if self.cluster_keys.is_empty() {
             return Err(ConfigError::NoClusterKey);
         }
-        if self.replicas == 0 || self.durable > self.replicas || self.durable * 2 <= self.replicas {
+        let half = self.replicas / 2;
+        if self.replicas == 0 || self.durable > self.replicas || self.durable <= half {
             return Err(ConfigError::Quorum {
                 replicas: self.replicas,
                 durable: self.durable,

@@ -6,4 +6,5 @@ mod damage;
 mod ends;
 mod files;
 mod full;
+mod tape;
 mod versions;
