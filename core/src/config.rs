@@ -104,7 +104,8 @@ impl Config {
         if self.cluster_keys.is_empty() {
             return Err(ConfigError::NoClusterKey);
         }
-        if self.replicas == 0 || self.durable > self.replicas || self.durable * 2 <= self.replicas {
+        let half = self.replicas / 2;
+        if self.replicas == 0 || self.durable > self.replicas || self.durable <= half {
             return Err(ConfigError::Quorum {
                 replicas: self.replicas,
                 durable: self.durable,
@@ -138,7 +139,8 @@ pub struct Limits {
     pub operations: u32,
     /// Bytes of files in memory at once: 1 MiB for each operation, and the
     /// rest in equal shares for puts, gets, blobs that arrive and blobs that
-    /// are served.
+    /// are served. A list of more than 123 members takes from the gets' share:
+    /// 1 MiB for each further 123.
     pub memory: usize,
     /// Disk operations in flight at once.
     pub disk_operations: u32,

@@ -34,17 +34,19 @@
 mod config;
 mod conns;
 mod ops;
+mod tape;
 pub(crate) mod wake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant as OsInstant};
 
 use peerhold_core::job::Job;
-use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, Node, NodeId, OpId, PeerAddr};
+use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, NodeId, OpId, PeerAddr, Taped};
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
 
@@ -55,7 +57,7 @@ use crate::client::events::Notice;
 use crate::client::mail::{Shared, Sizes};
 use crate::client::{Client, ClientError};
 use crate::link::Channels;
-use crate::os::{Clock, Identity, seed};
+use crate::os::{Clock, Identity, private_file, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
@@ -73,7 +75,9 @@ const TURN_JOB_BYTES: usize = 1 << 20;
 /// threads end what they are doing and are joined, the store is closed and its
 /// lock released.
 pub struct Engine {
-    node: Node,
+    node: Taped,
+    /// Where what is recorded of it goes.
+    tape: Option<File>,
     clock: Clock,
     now: Instant,
     wall_due: Instant,
@@ -200,11 +204,20 @@ impl Engine {
         }
         let seed = seed().map_err(StartError::Entropy)?;
         let clock = Clock::start();
-        let node = Node::new(config.node.clone(), *seed, clock.now())?;
+        let make = match config.tape {
+            Some(_) => Taped::recorded,
+            None => Taped::new,
+        };
+        let node = make(config.node.clone(), *seed, clock.now())?;
         let signal = Arc::new(Signal::default());
         let completions = Arc::new(Completions::new(Arc::clone(&signal)));
         let workers = Workers::start(store, config.workers, Arc::clone(&completions))
             .map_err(StartError::Workers)?;
+        let tape = config.tape.as_deref().map(private_file).transpose();
+        let tape = tape.map_err(|source| StartError::Tape {
+            path: config.tape.clone().unwrap_or_default(),
+            source,
+        })?;
         let sizes = Sizes {
             mailbox: config.mailbox,
             put_buffer: config.put_buffer,
@@ -214,6 +227,7 @@ impl Engine {
         let shared = Shared::new(identity.id(), signal, sizes);
         let engine = Self {
             node,
+            tape,
             clock,
             now: Instant::ZERO,
             wall_due: Instant::ZERO,
@@ -295,6 +309,7 @@ impl Engine {
         for slot in post.status {
             slot.set(Ok(self.node.status()));
         }
+        self.keep_tape();
         if std::mem::take(&mut self.changed) {
             self.shared.changed();
         }
@@ -490,6 +505,7 @@ impl Engine {
 
     /// Joins the threads, closes the store, and then tells everybody.
     fn end(&mut self) {
+        self.end_tape();
         self.conns.clear();
         self.workers = None;
         for running in std::mem::take(&mut self.ops).into_values() {

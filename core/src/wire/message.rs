@@ -335,7 +335,11 @@ impl From<&Page> for Rows {
     fn from(page: &Page) -> Self {
         let row = |row: &Row| match row {
             Row::Record(record) => RowParts {
-                record: Some(RecordParts::from(record)),
+                record: Some(RecordParts {
+                    head: record.head.to_vec().into(),
+                    meta: record.meta.to_vec().into(),
+                    content: Vec::new().into(),
+                }),
                 damaged: None,
             },
             Row::Damaged { tag, id } => RowParts {

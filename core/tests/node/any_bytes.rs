@@ -143,7 +143,7 @@ fn rows(pick: u8) -> Rows {
         Row::Record(record)
     };
     Rows::from(&Page {
-        rows: vec![row; usize::from(pick % 4 > 0)],
+        rows: vec![row; usize::from(!pick.is_multiple_of(4))],
         more: pick.is_multiple_of(2),
     })
 }

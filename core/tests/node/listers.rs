@@ -36,7 +36,8 @@ impl Cluster {
 
     /// A cluster of which the client has sessions with some.
     pub(crate) fn of_connected(members: u8, connected: impl Fn(usize) -> bool) -> Self {
-        let ids: Vec<NodeId> = (1..=members).map(id).collect();
+        let ids = (1..).map(id).filter(|id| *id != ME);
+        let ids: Vec<NodeId> = ids.take(members.into()).collect();
         let mut config = config(ME);
         config.weight = 0;
         let mut host = Host::founded(config, &ids);

@@ -23,7 +23,7 @@ fn shown(entries: &[Entry]) -> Vec<(&str, u64, u8)> {
 }
 
 /// These, in the order of their tags.
-fn in_order<'a>(mut names: Vec<(&'a str, u64, u8)>) -> Vec<(&'a str, u64, u8)> {
+fn in_order(mut names: Vec<(&str, u64, u8)>) -> Vec<(&str, u64, u8)> {
     names.sort_by_key(|(name, ..)| key_of(name).tag);
     names
 }
@@ -387,6 +387,26 @@ fn with_w_silent_members_all_is_unconfirmed_and_slots_are_unread() {
 }
 
 #[test]
+fn a_list_waits_for_members_that_have_no_session_yet() {
+    let mut cluster = Cluster::of_connected(3, |_| false);
+    for at in 0..3 {
+        cluster.hold(&[at], &version("a", 1, Some(10)));
+    }
+    let op = cluster.list(list_of());
+    for (at, wait) in [(0, 3), (1, 1)] {
+        assert_eq!(cluster.entries(op).len(), 0);
+        cluster.host.pass(Duration::from_secs(wait));
+        let Cluster { host, members } = &mut cluster;
+        members[at].peer.admit(host);
+        members[at].silent = false;
+    }
+    // With two of three every slot has a quorum.
+    let entries = cluster.entries(op);
+    assert_eq!(shown(&entries), [("a", 10, 2)]);
+    assert_eq!(cluster.ended(op).1.unwrap().answered, 2);
+}
+
+#[test]
 fn when_nobody_answers_a_list_fails_with_its_numbers() {
     let mut cluster = three();
     for member in &mut cluster.members {
@@ -491,6 +511,42 @@ fn a_caller_that_takes_nothing_is_asked_for_no_more_than_its_share() {
     let bytes = count as u64;
     assert!(cluster.host.events.contains(&Event::Progress { op, bytes }));
     assert_eq!(cluster.host.memory(), 0);
+}
+
+#[test]
+fn lists_of_many_members_share_memory_and_wait_for_it() {
+    let mut cluster = Cluster::new(130);
+    let holders: Vec<usize> = (0..130).step_by(2).collect();
+    cluster.hold(&holders, &version("a", 1, Some(10)));
+    let ops = [(); 3].map(|()| cluster.list(list_of()));
+    // Each takes a blob's room beside its own, and there are two.
+    assert_eq!(cluster.host.memory(), 2 * BLOB_MAX);
+    assert_eq!(cluster.asked(0).len(), 2);
+    cluster.host.node.cancel(cluster.host.now, ops[0]);
+    assert_eq!(cluster.asked(0).len(), 1);
+    assert_eq!(cluster.host.memory(), 2 * BLOB_MAX);
+    // Who was asked before this looked is silent now.
+    let (entries, listed) = cluster.ended(ops[1]);
+    let listed = listed.unwrap();
+    assert_eq!((entries.len(), listed.answered), (1, 129));
+    assert_eq!(cluster.ended(ops[2]).0.len(), 1);
+    assert_eq!(cluster.host.memory(), 0);
+}
+
+#[test]
+fn memory_must_hold_a_list_of_as_many_members_as_there_may_be() {
+    use peerhold_core::{ConfigError, Instant, Node};
+    let mut config = config(ME);
+    for (members, blocks) in [(1, 2), (369, 2), (739, 5), (1000, 8)] {
+        config.limits.members = members;
+        let needed = (config.limits.operations as usize + 4 * blocks) * BLOB_MAX;
+        config.limits.memory = needed - 1;
+        let refused = Node::new(config.clone(), [1; 32], Instant::ZERO).unwrap_err();
+        let memory = needed - 1;
+        assert_eq!(refused, ConfigError::LittleMemory { memory, needed });
+        config.limits.memory = needed;
+        assert!(Node::new(config.clone(), [1; 32], Instant::ZERO).is_ok());
+    }
 }
 
 #[test]

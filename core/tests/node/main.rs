@@ -19,4 +19,5 @@ mod pair;
 mod restoring;
 mod serving;
 mod sessions;
+mod tape;
 mod writing;

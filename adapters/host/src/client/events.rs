@@ -68,6 +68,9 @@ pub enum Notice {
     /// Connections cannot be accepted at the moment: the operating system's
     /// words. It is tried again.
     Accept(String),
+    /// The tape could not be written any more, by the operating system's
+    /// words, and the recording has ended. The node goes on.
+    Tape(String),
     /// This subscriber was slow: so many notices after the one before were
     /// dropped.
     Missed(u64),

@@ -76,7 +76,36 @@ fn a_port_or_directory_in_use_is_said_plainly() {
     let _first = open(alone(&dir)).unwrap();
     let error = open(alone(&dir)).unwrap_err();
     assert!(matches!(error, StartError::Store { .. }), "{error}");
-    assert!(error.to_string().contains("already open"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot open the store in {}: the store is already open, here or in another \
+             process: end that one first",
+            dir.path().display()
+        )
+    );
+}
+
+#[test]
+fn a_store_of_a_newer_program_is_refused_and_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    drop(open(alone(&dir)).unwrap());
+    let format = dir.path().join("FORMAT");
+    let newer = std::fs::read_to_string(&format).unwrap();
+    let newer = newer.replacen("peerhold store 1", "peerhold store 2", 1);
+    std::fs::write(&format, &newer).unwrap();
+    std::fs::write(dir.path().join("tmp/left"), b"theirs").unwrap();
+    let error = open(alone(&dir)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot open the store in {}: the store has format 2, and this program knows \
+             formats up to 1: use a newer version of it; nothing was changed",
+            dir.path().display()
+        )
+    );
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), newer);
+    assert!(dir.path().join("tmp/left").exists());
 }
 
 #[test]

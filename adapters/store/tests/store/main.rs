@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod compaction;
+#[cfg(unix)]
+mod damage;
 mod faults;
 mod format;
 mod listing;
