@@ -194,10 +194,7 @@ impl Engine {
                 path: config.data_dir.clone(),
                 source,
             })?;
-        let channels = match config.insecure {
-            true => Channels::Plain(identity.id()),
-            false => Channels::Secure(identity.endpoint(config.channel)?),
-        };
+        let channels = channels(&config, identity)?;
         config.node.node = identity.id();
         if config.node.advertise.is_empty() {
             config.node.advertise = advertise;
@@ -517,6 +514,13 @@ impl Engine {
         self.running = 0;
         self.shared.close();
     }
+}
+
+fn channels(config: &HostConfig, identity: &Identity) -> Result<Channels, StartError> {
+    Ok(match config.insecure {
+        true => Channels::Plain(identity.id()),
+        false => Channels::Secure(identity.endpoint(config.channel)?),
+    })
 }
 
 impl Drop for Engine {
