@@ -408,6 +408,7 @@ impl Engine {
                 reason,
             },
             Event::Members => Notice::Members,
+            Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },
             Event::Damaged { blob } => Notice::Damaged { blob },
             Event::Trouble(error) => Notice::Trouble(error),

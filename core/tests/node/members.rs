@@ -52,11 +52,8 @@ fn however_often_the_map_changes_it_is_told_and_written_once_at_a_time() {
 
 /// The node's map as it is kept.
 fn map_of(host: &Host) -> bytes::Bytes {
-    let mut map = Members::new();
-    for (node, member) in host.node.status().members {
-        map.merge(node, member, usize::MAX);
-    }
-    map.encode()
+    let members = host.node.status().members.into_iter();
+    members.collect::<Members>().encode()
 }
 
 #[test]
