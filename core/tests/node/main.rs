@@ -10,6 +10,7 @@ mod damage;
 mod debts;
 mod forgetting;
 mod gate;
+mod intruders;
 mod lies;
 mod members;
 mod pair;
