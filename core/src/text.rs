@@ -61,7 +61,7 @@ pub enum Kind {
     NamespaceSecret,
     /// A [`ClusterKey`]: a secret.
     ClusterKey,
-    /// A [`Ticket`](crate::Ticket): a secret, and the one kind whose texts are not all of one
+    /// A [`Ticket`]: a secret, and the one kind whose texts are not all of one
     /// length.
     Ticket,
 }

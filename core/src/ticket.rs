@@ -72,18 +72,17 @@ impl Ticket {
             return Err(TicketError::Addresses(bootstrap.len()));
         }
         for (at, Bootstrap { addr, .. }) in bootstrap.iter().enumerate() {
-            let text = addr.as_str();
-            if !(1..=Self::ADDRESS_MAX).contains(&text.len()) {
-                return Err(TicketError::Length(text.len()));
-            }
-            if text.contains(|char: char| char.is_control() || char.is_whitespace()) {
-                return Err(TicketError::Character);
-            }
+            check(addr)?;
             if bootstrap[..at].iter().any(|other| other.addr == *addr) {
                 return Err(TicketError::Twice);
             }
         }
         Ok(Self { key, bootstrap })
+    }
+
+    /// Whether this address goes into one.
+    pub fn takes(addr: &PeerAddr) -> bool {
+        check(addr).is_ok()
     }
 
     /// The key.
@@ -136,6 +135,17 @@ impl Ticket {
     }
 }
 
+fn check(addr: &PeerAddr) -> Result<(), TicketError> {
+    let text = addr.as_str();
+    if !(1..=Ticket::ADDRESS_MAX).contains(&text.len()) {
+        return Err(TicketError::Length(text.len()));
+    }
+    match text.contains(|char: char| char.is_control() || char.is_whitespace()) {
+        true => Err(TicketError::Character),
+        false => Ok(()),
+    }
+}
+
 impl FromStr for Ticket {
     type Err = TextError;
 
@@ -159,17 +169,5 @@ impl Config {
             bootstrap: ticket.bootstrap.clone(),
             ..Self::new(node, ticket.key.clone())
         }
-    }
-
-    /// A ticket to this node: the cluster key that it proves, and the
-    /// addresses that it advertises, at which nobody else will do.
-    ///
-    /// # Errors
-    /// [`TicketError`]; [`TicketError::Addresses`] if it advertises none.
-    pub fn ticket(&self) -> Result<Ticket, TicketError> {
-        let key = self.cluster_keys.first().ok_or(TicketError::NoKey)?;
-        let addrs = self.advertise.iter().take(Ticket::ADDRESSES_MAX);
-        let pinned = addrs.map(|addr| Bootstrap::pinned(addr.clone(), self.node));
-        Ticket::new(key.clone(), pinned.collect())
     }
 }

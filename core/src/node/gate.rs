@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use super::Node;
 use super::session::Stage;
 use crate::admission::key_id;
-use crate::config::ClusterKey;
+use crate::config::{Bootstrap, ClusterKey};
 use crate::error::{ConfigError, PeerFault};
 use crate::id::{ConnId, NodeId};
+use crate::ticket::{Ticket, TicketError};
 use crate::time::Instant;
 
 impl Node {
@@ -90,5 +91,31 @@ impl Node {
         ctx.arm_dial();
         self.settle();
         Ok(())
+    }
+
+    /// A ticket for a new node: the cluster key that this node proves, one of
+    /// its addresses, and those of peers that it has dialled and that are there
+    /// now, so that the ticket serves while one of them is away. At each only
+    /// the node that is there now will do.
+    ///
+    /// # Errors
+    /// [`TicketError::Addresses`] if it knows no address that goes into one.
+    pub fn ticket(&self) -> Result<Ticket, TicketError> {
+        let ctx = &self.ctx;
+        let own = ctx.config.advertise.iter().map(|addr| (addr, ctx.me()));
+        let dialled = ctx.peers.iter().filter_map(|(peer, conn)| {
+            let session = ctx.sessions.get(conn)?;
+            session.addr.as_ref().map(|addr| (addr, *peer))
+        });
+        let mut bootstrap: Vec<Bootstrap> = Vec::new();
+        let first = own.clone().take(1);
+        for (addr, node) in first.chain(dialled).chain(own.skip(1)) {
+            let known = bootstrap.iter().any(|other| other.addr == *addr);
+            if !known && bootstrap.len() < Ticket::ADDRESSES_MAX && Ticket::takes(addr) {
+                bootstrap.push(Bootstrap::pinned(addr.clone(), node));
+            }
+        }
+        let key = ctx.config.cluster_keys.first().ok_or(TicketError::NoKey)?;
+        Ticket::new(key.clone(), bootstrap)
     }
 }

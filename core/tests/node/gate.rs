@@ -7,7 +7,8 @@ use bytes::Bytes;
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{PeerEntry, PeersUpdate, kind};
 use peerhold_core::{
-    Bootstrap, ClusterKey, Config, ConfigError, ConnId, Event, Input, NodeId, PeerFault, Role,
+    Bootstrap, ClusterKey, Config, ConfigError, ConnId, Event, Input, NodeId, PeerAddr, PeerFault,
+    Role, TicketError,
 };
 
 use crate::fake_peer::{Peer, id};
@@ -220,4 +221,36 @@ fn a_key_dropped_while_a_peer_is_being_admitted_admits_it_no_more() {
         peer: id(1),
     });
     assert!(host.node.status().peers.is_empty());
+}
+
+#[test]
+fn a_nodes_ticket_leads_to_itself_and_to_peers_that_it_has_dialled() {
+    let mut config = config(ME);
+    config.cluster_keys.push(new_key());
+    config.bootstrap = ["second".into()].into();
+    config.advertise = ["here", "here too", "here:2", "here:3", "here:4", "here:5"]
+        .map(PeerAddr::from)
+        .into();
+    let mut host = Host::new(config);
+    let (conn, _) = dials(&mut host)[0];
+    let mut second = Peer::on(&mut host, id(2), conn, Role::Dialer);
+    second.admit(&mut host);
+    Peer::admitted(&mut host, id(3));
+    let ticket = host.node.ticket().unwrap();
+    assert!(*ticket.cluster_key() == key());
+    let pinned = [
+        ("here", ME),
+        ("second", id(2)),
+        ("here:2", ME),
+        ("here:3", ME),
+    ];
+    let pinned = pinned.map(|(addr, node)| Bootstrap::pinned(addr, node));
+    assert_eq!(ticket.bootstrap(), pinned);
+}
+
+#[test]
+fn a_node_that_knows_no_address_has_no_ticket() {
+    let mut host = Host::new(config(ME));
+    Peer::admitted(&mut host, id(1));
+    assert_eq!(host.node.ticket(), Err(TicketError::Addresses(0)));
 }
