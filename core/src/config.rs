@@ -11,6 +11,7 @@ use core::time::Duration;
 use rand_core::TryCryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::disk::Row;
 use crate::error::ConfigError;
 use crate::id::NodeId;
 use crate::input::PeerAddr;
@@ -181,7 +182,8 @@ impl Config {
         if self.cluster_keys.is_empty() {
             return Err(ConfigError::NoClusterKey);
         }
-        if self.replicas == 0 || self.durable > self.replicas || self.durable * 2 <= self.replicas {
+        let half = self.replicas / 2;
+        if self.replicas == 0 || self.durable > self.replicas || self.durable <= half {
             return Err(ConfigError::Quorum {
                 replicas: self.replicas,
                 durable: self.durable,
@@ -246,7 +248,8 @@ pub struct Limits {
     pub operations: u32,
     /// Bytes of files in memory at once: 1 MiB for each operation, and the
     /// rest in equal shares for puts, gets, blobs that arrive and blobs that
-    /// are served.
+    /// are served. A list of more than 123 members takes from the gets' share:
+    /// 1 MiB for each further 123.
     pub memory: usize,
     /// Disk operations in flight at once.
     pub disk_operations: u32,
@@ -300,9 +303,12 @@ impl Limits {
         if self.requests < REQUESTS_MIN {
             return Err(ConfigError::FewRequests(self.requests));
         }
+        // A share has room for two chunks, and for what a list of the most members
+        // takes beside its operation's own room.
+        let share = (listing_blocks(self.members as usize) - 1).max(2) * BLOB_MAX;
         let needed = (self.operations as usize)
             .saturating_mul(BLOB_MAX)
-            .saturating_add(4 * 2 * BLOB_MAX);
+            .saturating_add(4 * share);
         if self.memory < needed {
             return Err(ConfigError::LittleMemory {
                 memory: self.memory,
@@ -313,10 +319,19 @@ impl Limits {
     }
 
     /// One of the four equal shares of the memory that operations' own blobs
-    /// leave: at least two blobs.
+    /// leave: at least two blobs, and room for a list of all members.
     pub(crate) fn share(&self) -> usize {
         (self.memory - self.operations as usize * BLOB_MAX) / 4
     }
+}
+
+/// How many blobs' room the rows of a list take: of each member two of the
+/// longest, so that it can be asked for more while one is left. That is one
+/// blob's, which every operation is sure of, for up to 123 members, and three
+/// for up to 369.
+pub(crate) const fn listing_blocks(members: usize) -> usize {
+    let blocks = (2 * Row::COST_MAX * members).div_ceil(BLOB_MAX);
+    if blocks == 0 { 1 } else { blocks }
 }
 
 /// A node's deadlines.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
+use crate::seal::{META_MAX, SIGNED_HEAD_MAX};
 use crate::version::{RecordId, Version};
 
 /// Why a replica keeps a blob: the put that needs it.
@@ -110,6 +111,11 @@ pub enum Row {
 }
 
 impl Row {
+    /// Keys, lengths and the like of one row, in bytes.
+    const OVERHEAD: usize = 96;
+    /// The greatest [`Row::cost`] that a row can have.
+    pub const COST_MAX: usize = Self::OVERHEAD + SIGNED_HEAD_MAX + META_MAX;
+
     /// The name that it speaks of.
     pub fn tag(&self) -> NameTag {
         match self {
@@ -128,11 +134,9 @@ impl Row {
 
     /// What it counts towards the length of a page, in bytes.
     pub fn cost(&self) -> usize {
-        /// Keys, lengths and the like of one row.
-        const ROW: usize = 96;
         match self {
-            Self::Record(record) => ROW + record.head.len() + record.meta.len(),
-            Self::Damaged { .. } => ROW,
+            Self::Record(record) => Self::OVERHEAD + record.head.len() + record.meta.len(),
+            Self::Damaged { .. } => Self::OVERHEAD,
         }
     }
 }
@@ -288,6 +292,11 @@ pub struct Loaded {
     pub records: u64,
     /// How many blobs it holds.
     pub blobs: u64,
+    /// How many durable entries of its log could not be read when it was
+    /// opened: what they said is lost.
+    pub lost: u64,
+    /// Its index was missing or unsound, and was made anew when it was opened.
+    pub index_rebuilt: bool,
 }
 
 /// What a successful operation brings back.
@@ -350,6 +359,10 @@ pub struct DiskOp {
 impl DiskOp {
     pub(crate) fn new(ticket: Ticket, kind: DiskKind) -> Self {
         Self { ticket, kind }
+    }
+
+    pub(crate) fn ticket(&self) -> NonZeroU64 {
+        self.ticket.0
     }
 
     /// What to do.

@@ -152,6 +152,9 @@ pub enum OpError {
     /// No version of this name is known. Nothing changed.
     #[error("there is no such file")]
     NotFound,
+    /// The version that was to be restored removed the file. Nothing changed.
+    #[error("that version removed the file: it has no content to restore")]
+    NothingToRestore,
     /// Too few replicas could be reached. For a put or remove that had sent
     /// its record the outcome is unknown, which `unknown` says; otherwise the
     /// name is unchanged.
@@ -179,7 +182,8 @@ pub enum OpError {
         /// How many are required.
         needed: u8,
     },
-    /// No replica could supply a piece of the file undamaged.
+    /// No replica could supply a piece of the file undamaged. For a restore:
+    /// the name is unchanged.
     #[error("a piece of the file could not be had from any replica")]
     Missing,
     /// The keys do not open the record, or it contradicts itself.

@@ -3,15 +3,19 @@
 //! change its result.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use bytes::Bytes;
 
 use crate::disk::{StoredRecord, Ticket};
-use crate::id::BlobId;
+use crate::id::{BlobId, NodeId};
+use crate::placement::{Candidate, Placement, SLOTS, Slot};
 use crate::seal::{
-    self, BlobKey, ChunkBuffer, Content, Draft, Meta, OpenError, PendingNode, Reader, RecordError,
-    SealError, SealedBlob, SealedRecord, Shape, SignedHead, Writer,
+    self, BlobKey, ChunkBuffer, Content, Draft, META_MAX, Meta, OpenError, PendingNode, Reader,
+    RecordError, SealError, SealedBlob, SealedRecord, Shape, SignedHead, Writer,
 };
 
 /// What a record costs beside its bytes: one signature made or checked takes
@@ -41,9 +45,32 @@ impl Job {
             Work::OpenRecord { record, .. } | Work::CheckRecord(record) => {
                 SIGNATURE_COST + record.meta.len() + record.content.len()
             }
+            Work::OpenMetas { records, .. } => records.len() * (SIGNATURE_COST + META_MAX),
+            Work::CountUnread { candidates, .. } => SLOTS * candidates.len(),
             Work::OpenChunk { bytes, .. } => 2 * bytes.len(),
             Work::OpenNode { bytes, .. } => 3 * bytes.len(),
             Work::CheckBlob { bytes, .. } => bytes.len(),
+        }
+    }
+
+    pub(crate) fn ticket(&self) -> NonZeroU64 {
+        self.ticket.0
+    }
+
+    /// Which kind of work it is.
+    pub(crate) const fn name(&self) -> &'static str {
+        match &self.work {
+            Work::SealChunk { .. } => "SealChunk",
+            Work::SealNode { .. } => "SealNode",
+            Work::SealRecord(_) => "SealRecord",
+            Work::CheckHead(_) => "CheckHead",
+            Work::CheckRecord(_) => "CheckRecord",
+            Work::OpenRecord { .. } => "OpenRecord",
+            Work::OpenMetas { .. } => "OpenMetas",
+            Work::CountUnread { .. } => "CountUnread",
+            Work::OpenChunk { .. } => "OpenChunk",
+            Work::OpenNode { .. } => "OpenNode",
+            Work::CheckBlob { .. } => "CheckBlob",
         }
     }
 
@@ -109,6 +136,18 @@ pub(crate) enum Work {
         reader: Reader,
         record: Box<StoredRecord>,
     },
+    /// Check heads and open their metas.
+    OpenMetas {
+        reader: Reader,
+        records: Vec<(u64, StoredRecord)>,
+    },
+    /// Count the slots of which too few replicas are among those who told.
+    CountUnread {
+        candidates: Vec<Candidate>,
+        replicas: usize,
+        told: BTreeSet<NodeId>,
+        needed: usize,
+    },
     OpenChunk {
         id: BlobId,
         key: BlobKey,
@@ -129,6 +168,9 @@ pub(crate) enum Work {
     },
 }
 
+/// A head and its meta, open.
+pub(crate) type MetaResult = Result<Box<(SignedHead, Meta)>, RecordError>;
+
 /// What work makes.
 pub(crate) enum Made {
     Sealed(Result<SealedBlob, SealError>),
@@ -136,6 +178,8 @@ pub(crate) enum Made {
     Head(Result<SignedHead, RecordError>),
     Checked(Result<StoredRecord, RecordError>),
     Opened(Result<Box<(SignedHead, Meta, Content)>, RecordError>),
+    Metas(Vec<(u64, MetaResult)>),
+    Unread(u32),
     Chunk(Result<Bytes, OpenError>),
     Node(Result<seal::Node, OpenError>),
     /// The blob, if it is what its id says.
@@ -169,6 +213,23 @@ impl Work {
                     Ok(Box::new((head, meta, content)))
                 }))
             }
+            Self::OpenMetas { reader, records } => {
+                let open = |(number, record)| (number, open_meta(&reader, &record));
+                Made::Metas(records.into_iter().map(open).collect())
+            }
+            Self::CountUnread {
+                candidates,
+                replicas,
+                told,
+                needed,
+            } => {
+                let mut placement = Placement::new(&candidates, replicas, 0);
+                let mut is_unread = |slot: &u16| {
+                    let replicas = placement.replicas(Slot(*slot)).iter();
+                    replicas.filter(|node| told.contains(node)).count() < needed
+                };
+                Made::Unread((0..=u16::MAX).filter(|slot| is_unread(slot)).count() as u32)
+            }
             Self::OpenChunk {
                 id,
                 key,
@@ -188,6 +249,12 @@ impl Work {
             }
         }
     }
+}
+
+fn open_meta(reader: &Reader, record: &StoredRecord) -> MetaResult {
+    let head = SignedHead::from_stored(record)?;
+    let meta = seal::open_meta(reader, &head, &record.meta)?;
+    Ok(Box::new((head, meta)))
 }
 
 fn content_len(content: &Content) -> usize {

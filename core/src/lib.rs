@@ -7,7 +7,7 @@
 //! [`Node::handle_timeout`]; an embedder gives commands ([`Node::put`],
 //! [`Node::get`], ..); the driver drains what follows: `poll_dirty` and
 //! `poll_transmit` (bytes to send), `poll_disk` (for a store), `poll_job` (for
-//! any thread), `poll_event`, `poll_data`, and arms a timer by `poll_timeout`.
+//! any thread), `poll_event`, `poll_data`, `poll_entry`, and arms a timer by `poll_timeout`.
 //!
 //! - **Deterministic.** Same seed, same inputs, same commands: same outputs.
 //! - **Any order.** There is no rule to drain before the next input.
@@ -25,7 +25,8 @@
 //!
 //! Each is usable, testable and fuzzable by itself: [`wire::frame`],
 //! [`wire::message`], [`ctr`], [`seal`], [`path`], [`placement`], [`members`],
-//! [`policy`], [`admission`], [`version`], [`text`], [`ticket`], and [`Node`] above them. `PROTOCOL.md` beside
+//! [`policy`], [`admission`], [`version`], [`text`], [`ticket`], and [`Node`]
+//! above them. [`Taped`] is a [`Node`] that can be recorded. `PROTOCOL.md` beside
 //! this crate states the formats as numbered rules, which the code quotes as
 //! `//# FRAME-1: ..`.
 #![no_std]
@@ -50,6 +51,7 @@ pub mod path;
 pub mod placement;
 pub mod policy;
 pub mod seal;
+pub mod tape;
 pub mod text;
 pub mod ticket;
 pub mod time;
@@ -66,11 +68,12 @@ pub use job::{Job, JobDone};
 pub use members::{Member, Members};
 pub use node::Node;
 pub use output::{
-    Event, FileInfo, Forget, Get, Outcome, PeerStatus, Put, Remove, Status, Stored, Unconfirmed,
-    Wake,
+    Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, PeerStatus, Put,
+    Remove, Restore, Status, Stored, Unconfirmed, Wake,
 };
 pub use policy::{Policy, Storing, Terms};
 pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
+pub use tape::Taped;
 pub use text::TextError;
 pub use ticket::{Ticket, TicketError};
 pub use time::{Instant, UnixMillis};

@@ -4,14 +4,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::disk::DiskError;
+use crate::disk::{DiskError, RecordKey};
 use crate::error::{OpError, PeerFault};
-use crate::id::{BlobId, ConnId, NodeId, OpId, PutId};
+use crate::id::{BlobId, ConnId, NameTag, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr};
 use crate::members::Member;
 use crate::seal::{Name, Reader, Writer};
 use crate::time::{Instant, UnixMillis};
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 
 /// What a put is told at its start; the file's bytes follow by
 /// [`crate::Node::push`].
@@ -35,8 +35,36 @@ pub struct Get {
     /// Which bytes; all if `None`. A range that reaches past the end is cut
     /// there; one that starts past it is an error.
     pub range: Option<Range<u64>>,
+    /// Which record of its history; the newest if `None`. One that is named
+    /// is what it is, whoever still has it: `confirmed` makes no difference.
+    pub version: Option<RecordId>,
     /// Fail rather than answer with a version that too few replicas confirm.
     pub confirmed: bool,
+}
+
+/// Which names to list.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The namespace, by its read key.
+    pub reader: Reader,
+    /// Only names that begin with this. Replicas cannot tell: all rows of the
+    /// namespace come here and the others are left out.
+    pub prefix: Option<String>,
+    /// Begin behind this one: the [`Entry::tag`] of the last entry seen.
+    pub after: Option<NameTag>,
+    /// Removed names too.
+    pub removed: bool,
+}
+
+/// Which name's versions to list, the newest first.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The namespace, by its read key.
+    pub reader: Reader,
+    /// The name.
+    pub name: Name,
+    /// Begin below this one: the [`Entry::id`] of the last entry seen.
+    pub below: Option<RecordId>,
 }
 
 /// What to remove.
@@ -46,6 +74,18 @@ pub struct Remove {
     pub writer: Writer,
     /// The file's name.
     pub name: Name,
+}
+
+/// Which version to make the newest again.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The namespace, by its secret.
+    pub writer: Writer,
+    /// The file's name.
+    pub name: Name,
+    /// One of the name's records, as its history tells. It must have a
+    /// content: not be a removal.
+    pub id: RecordId,
 }
 
 /// Whose local copies to forget.
@@ -111,6 +151,15 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
+    /// A put, remove or restore has begun. Comes before anything of it can
+    /// have taken hold: where its outcome stays unknown, the history of the
+    /// name tells by the put id whether it did.
+    Began {
+        /// The operation.
+        op: OpId,
+        /// The put id that its record will bear.
+        put: PutId,
+    },
     /// A get has found its file; its bytes follow.
     Opened {
         /// The operation.
@@ -118,7 +167,8 @@ pub enum Event {
         /// The file.
         file: FileInfo,
     },
-    /// [`crate::Node::poll_data`] has bytes for this get.
+    /// [`crate::Node::poll_data`] has bytes for this get, or
+    /// [`crate::Node::poll_entry`] entries for this list or history.
     Readable {
         /// The operation.
         op: OpId,
@@ -132,8 +182,9 @@ pub enum Event {
     Progress {
         /// The operation.
         op: OpId,
-        /// Plaintext bytes durable at W replicas (put), handed to the caller
-        /// (get), or looked at (forget).
+        /// Plaintext bytes durable at W replicas (put, restore), handed to the
+        /// caller (get), or looked at (forget); entries handed to the caller (list,
+        /// history).
         bytes: u64,
     },
     /// An operation ended. A put that ended well may still settle.
@@ -143,7 +194,7 @@ pub enum Event {
         /// How.
         result: Result<Outcome, OpError>,
     },
-    /// A put or remove has all R copies of everything. Comes after
+    /// A put, remove or restore has all R copies of everything. Comes after
     /// `Finished`, perhaps much later, perhaps never.
     Settled {
         /// The operation.
@@ -154,24 +205,44 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
-    /// This store's copy of a blob was damaged and has been dropped; reads
-    /// come from other replicas.
-    Damaged {
-        /// Which blob.
-        blob: BlobId,
-    },
+    /// Something was damaged in this store. What others hold of it is read from
+    /// them.
+    Damaged(Damage),
     /// The store failed at something that no operation waits for.
     Trouble(DiskError),
+}
+
+/// What of a store was found damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A blob. The copy has been dropped.
+    Blob(BlobId),
+    /// A record of this name. That it was held stays known, and other replicas
+    /// are asked instead, until it is put again. Told once until then, but
+    /// again after a restart or when very many others are damaged, too.
+    Record(RecordKey),
+    /// Entries of the store's log, found when it was opened: what they said is
+    /// lost here.
+    Log {
+        /// How many.
+        entries: u64,
+    },
+    /// The store's index, found when it was opened. It has been made anew from
+    /// the log.
+    Index,
 }
 
 /// How an operation ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A put: the file is durable.
+    /// A put or a restore: the file is durable.
     Stored(Stored),
     /// A get: every byte asked for was handed over.
     Read(FileInfo),
+    /// A list or history: every entry was handed over.
+    Listed(Listed),
     /// A remove: the tombstone is durable.
     Removed(Stored),
     /// A forget: so many local blobs were dropped.
@@ -208,13 +279,71 @@ pub struct FileInfo {
     pub size: u64,
     /// When it was last changed, as its writer said.
     pub modified: Option<UnixMillis>,
-    /// The version read.
-    pub version: Version,
+    /// The record that was read: its version is the file's.
+    pub id: RecordId,
+    /// The put that wrote it.
+    pub put: PutId,
     /// The bytes that are handed over.
     pub range: Range<u64>,
     /// Set if fewer replicas than a confirmed read needs have answered: there
     /// may be a newer version.
     pub unconfirmed: Option<Unconfirmed>,
+}
+
+/// One name of a list, or one version of a history.
+///
+/// Head and meta are what their namespace signed. That the meta is what it
+/// sealed, only the whole record shows: a get checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: Name,
+    /// The file's size in bytes; 0 if it was removed.
+    pub size: u64,
+    /// When it was last changed, as its writer said.
+    pub modified: Option<UnixMillis>,
+    /// The name as replicas know it: lists are in the order of these.
+    pub tag: NameTag,
+    /// Which record: histories are in falling order of these.
+    pub id: RecordId,
+    /// The put or removal that wrote it.
+    pub put: PutId,
+    /// It says that the name was removed.
+    pub removed: bool,
+    /// How many of the name's replicas told of this record, 0 to R: in a
+    /// list, that it is their newest.
+    pub copies: u8,
+    /// Set if fewer of the name's replicas than a confirmed read needs have
+    /// told what they hold here: in a list there may be a newer version.
+    pub unconfirmed: Option<Unconfirmed>,
+}
+
+/// How far a list or history can be relied on.
+///
+/// A finished put is durable at W of its R replicas, so R - W + 1 of them
+/// cannot all have missed it. If `unread` and `unreadable` are 0 and no entry
+/// was unconfirmed, every put and removal that had finished before the
+/// operation began is in it, in a list unless a later one of the same name is.
+/// With fewer than W members silent `unread` is 0. What is written while it
+/// runs may be in it or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Entries handed over.
+    pub entries: u64,
+    /// Names (versions, in a history) that were told of and could not be
+    /// shown: damaged wherever they were told of, or not to be opened with
+    /// the reader's key.
+    pub unreadable: u64,
+    /// Members (the name's replicas, in a history) that told all they hold..
+    pub answered: u16,
+    /// ..of so many.
+    pub members: u16,
+    /// Replicas of one name that have to tell: R - W + 1.
+    pub needed: u8,
+    /// Of the 65,536 slots that names fall into (the name's one, in a
+    /// history), those of which fewer than R - W + 1 replicas told all they
+    /// hold: what falls into them may be missing, or shown at an older version.
+    pub unread: u32,
 }
 
 /// How many replicas stand behind an answer.

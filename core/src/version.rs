@@ -76,7 +76,7 @@ impl Version {
     }
 
     /// The inverse of [`Version::to_bytes`].
-    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         let value = u128::from_be_bytes(bytes);
         Self {
             stamp: (value >> 64) as u64,

@@ -7,13 +7,15 @@ use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
+use peerhold_core::disk::{Page, RecordKey, Row, StoredRecord};
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use peerhold_core::members::{Member, MemberEntry, State};
 use peerhold_core::seal::{CONTENT_MAX, META_MAX, SIGNED_HEAD_MAX};
+use peerhold_core::version::Version;
 use peerhold_core::wire::frame::{BODY_MAX, Decoder, Flags, Frame, FrameLimits, HEADER_LEN};
 use peerhold_core::wire::message::{
-    self, BlobEntry, CLAIMS_MAX, ClaimBlobs, Claimed, Fetch, Found, Hello, Keep, Lookup,
-    MembersUpdate, MessageError, PeersUpdate, Proof, RecordParts, Refused, kind,
+    self, BlobEntry, CLAIMS_MAX, ClaimBlobs, Claimed, Fetch, Found, Hello, History, Keep, List,
+    Lookup, MembersUpdate, MessageError, PeersUpdate, Proof, RecordParts, Refused, Rows, kind,
 };
 use quickcheck::quickcheck;
 
@@ -132,6 +134,9 @@ fn decode(kind: &str, body: &[u8]) -> Result<(), MessageError> {
         "lookup" => plain::<Lookup>(body),
         "found" => plain::<Found>(body),
         "keep" => plain::<Keep>(body),
+        "list" => plain::<List>(body),
+        "history" => plain::<History>(body),
+        "rows" => plain::<Rows>(body),
         "refused" => plain::<Refused>(body),
         _ => panic!("{kind}"),
     }
@@ -144,9 +149,9 @@ fn try_all(body: &[u8]) {
     }
 }
 
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 14] = [
     "hello", "proof", "members", "peers", "claim", "claimed", "fetch", "lookup", "found", "keep",
-    "refused",
+    "list", "history", "rows", "refused",
 ];
 
 #[test]
@@ -219,6 +224,45 @@ fn the_greatest_messages_fit_in_a_frame() {
     });
     for body in [members, claim, keep] {
         assert!(body.len() <= BODY_MAX as usize, "{}", body.len());
+    }
+}
+
+#[test]
+fn a_page_of_any_rows_that_may_be_in_it_fits_in_a_frame() {
+    let key = RecordKey {
+        namespace: NamespaceId([0xff; 32]),
+        tag: NameTag([0xff; 32]),
+    };
+    let record = |head, meta| {
+        Row::Record(StoredRecord {
+            key,
+            version: Version::MAX,
+            head_hash: [0xff; 32],
+            head: vec![0xff; head].into(),
+            meta: vec![0xff; meta].into(),
+            content: Bytes::new(),
+        })
+    };
+    let damaged = Row::Damaged {
+        tag: key.tag,
+        id: record(0, 0).id(),
+    };
+    let greatest = record(SIGNED_HEAD_MAX, META_MAX);
+    assert_eq!(greatest.cost(), Row::COST_MAX);
+    // The greatest, those about which lengths take more bytes, and the least.
+    let lengths = [0, 1, 23, 24, 255, 256, 1000, META_MAX];
+    let records = lengths.map(|len| record(len + 64, len));
+    for row in records.iter().chain([&greatest, &damaged]) {
+        let count = message::PAGE_MAX as usize / row.cost();
+        for more in [false, true] {
+            let rows = vec![row.clone(); count];
+            let body = message::encode(&Rows::from(&Page { rows, more }));
+            assert!(body.len() <= BODY_MAX as usize, "{count}: {}", body.len());
+        }
+        // So for any mixture: no row takes more than it counts as.
+        let alone = |rows| message::encode(&Rows::from(&Page { rows, more: true })).len();
+        let taken = alone(vec![row.clone()]) - alone(Vec::new());
+        assert!(taken <= row.cost(), "{taken}");
     }
 }
 

@@ -8,6 +8,7 @@
 mod blocking;
 pub(crate) mod cell;
 pub(crate) mod events;
+pub(crate) mod listing;
 pub(crate) mod mail;
 mod ops;
 
@@ -18,12 +19,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use peerhold_core::{
-    FileInfo, Forget, Get, NodeId, OpError, PeerStatus, Put, Remove, Status, Stored,
+    Entry, FileInfo, Forget, Get, History, List, Name, NodeId, OpError, PeerStatus, Put, PutId,
+    Reader, Remove, Restore, Status, Stored,
 };
 
-pub use blocking::{Blocking, BlockingGet, BlockingPut};
+pub use blocking::{Blocking, BlockingGet, BlockingListing, BlockingPut};
 pub use events::{Events, Notice};
-pub use ops::{ForgetOp, Forgotten, GetOp, PutOp, RemoveOp};
+pub use listing::Listing;
+pub use ops::{ForgetOp, Forgotten, GetOp, PutOp, WriteOp};
 
 use cell::Cell;
 use mail::{Command, Shared};
@@ -131,8 +134,70 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::put`].
-    pub fn remove(&self, remove: Remove) -> Result<RemoveOp, ClientError> {
-        self.start(Command::Remove(remove)).map(RemoveOp::new)
+    pub fn remove(&self, remove: Remove) -> Result<WriteOp, ClientError> {
+        self.start(Command::Remove(remove)).map(WriteOp::new)
+    }
+
+    /// Starts making the content of an older version the newest.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn restore(&self, restore: Restore) -> Result<WriteOp, ClientError> {
+        self.start(Command::Restore(restore)).map(WriteOp::new)
+    }
+
+    /// Starts listing a namespace's files, in the order of their tags.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn list(&self, list: List) -> Result<Listing, ClientError> {
+        self.start(Command::List(list)).map(Listing::new)
+    }
+
+    /// Starts listing a file's versions, the newest first.
+    ///
+    /// # Errors
+    /// As for [`Client::put`].
+    pub fn history(&self, history: History) -> Result<Listing, ClientError> {
+        self.start(Command::History(history)).map(Listing::new)
+    }
+
+    /// What became of a put, remove or restore whose end was not told: its
+    /// entry in the history of its name, if it took hold. One that is there
+    /// with less than W copies has not ended well, and still may.
+    ///
+    /// # Errors
+    /// As for [`Client::history`] and [`Listing::poll_next`];
+    /// [`OpError::Unconfirmed`] or [`OpError::Unreadable`] if it was not found,
+    /// and too few members answered, or some version is too damaged, to say
+    /// that it is not there.
+    pub async fn outcome(
+        &self,
+        reader: &Reader,
+        name: &Name,
+        put: PutId,
+    ) -> Result<Option<Entry>, ClientError> {
+        let mut versions = self.history(History {
+            reader: reader.clone(),
+            name: name.clone(),
+            below: None,
+        })?;
+        while let Some(entry) = versions.next().await? {
+            if entry.put == put {
+                return Ok(Some(entry));
+            }
+        }
+        match versions.end() {
+            Some(listed) if listed.unread > 0 => Err(ClientError::Op(OpError::Unconfirmed {
+                answered: u8::try_from(listed.answered).unwrap_or(u8::MAX),
+                needed: listed.needed,
+            })),
+            Some(listed) if listed.unreadable > 0 => Err(ClientError::Op(OpError::Unreadable(
+                "a version of it is damaged wherever it is held",
+            ))),
+            Some(_) => Ok(None),
+            None => Err(ClientError::Closed),
+        }
     }
 
     /// Starts dropping this node's local copies of a file.

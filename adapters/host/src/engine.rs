@@ -34,17 +34,19 @@
 mod config;
 mod conns;
 mod ops;
+mod tape;
 pub(crate) mod wake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant as OsInstant};
 
 use peerhold_core::job::Job;
-use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, Node, NodeId, OpId, PeerAddr};
+use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, NodeId, OpId, PeerAddr, Taped};
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
 
@@ -54,7 +56,7 @@ pub use wake::ReadySet;
 use crate::client::events::Notice;
 use crate::client::mail::{Shared, Sizes};
 use crate::client::{Client, ClientError};
-use crate::os::{Clock, Identity, seed};
+use crate::os::{Clock, Identity, private_file, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
@@ -72,7 +74,9 @@ const TURN_JOB_BYTES: usize = 1 << 20;
 /// threads end what they are doing and are joined, the store is closed and its
 /// lock released.
 pub struct Engine {
-    node: Node,
+    node: Taped,
+    /// Where what is recorded of it goes.
+    tape: Option<File>,
     clock: Clock,
     now: Instant,
     wall_due: Instant,
@@ -184,11 +188,20 @@ impl Engine {
         }
         let seed = seed().map_err(StartError::Entropy)?;
         let clock = Clock::start();
-        let node = Node::new(config.node.clone(), *seed, clock.now())?;
+        let make = match config.tape {
+            Some(_) => Taped::recorded,
+            None => Taped::new,
+        };
+        let node = make(config.node.clone(), *seed, clock.now())?;
         let signal = Arc::new(Signal::default());
         let completions = Arc::new(Completions::new(Arc::clone(&signal)));
         let workers = Workers::start(store, config.workers, Arc::clone(&completions))
             .map_err(StartError::Workers)?;
+        let tape = config.tape.as_deref().map(private_file).transpose();
+        let tape = tape.map_err(|source| StartError::Tape {
+            path: config.tape.clone().unwrap_or_default(),
+            source,
+        })?;
         let sizes = Sizes {
             mailbox: config.mailbox,
             put_buffer: config.put_buffer,
@@ -198,6 +211,7 @@ impl Engine {
         let shared = Shared::new(identity.id(), signal, sizes);
         let engine = Self {
             node,
+            tape,
             clock,
             now: Instant::ZERO,
             wall_due: Instant::ZERO,
@@ -279,6 +293,7 @@ impl Engine {
         for slot in post.status {
             slot.set(Ok(self.node.status()));
         }
+        self.keep_tape();
         if std::mem::take(&mut self.changed) {
             self.shared.changed();
         }
@@ -388,6 +403,7 @@ impl Engine {
         let notice = match event {
             Event::Dial { conn, addr, expect } => return self.dial(conn, addr, expect),
             Event::Close { conn } => return self.close(conn),
+            Event::Began { op, put } => return self.began(op, put),
             Event::Opened { op, file } => return self.opened(op, file),
             Event::Readable { op } => return self.pull(op),
             Event::Writable { op } => return self.feed(op),
@@ -410,7 +426,7 @@ impl Engine {
             Event::Members => Notice::Members,
             Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },
-            Event::Damaged { blob } => Notice::Damaged { blob },
+            Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),
             // What a later core adds is no business of this version's.
             _ => return,
@@ -474,6 +490,7 @@ impl Engine {
 
     /// Joins the threads, closes the store, and then tells everybody.
     fn end(&mut self) {
+        self.end_tape();
         self.conns.clear();
         self.workers = None;
         for running in std::mem::take(&mut self.ops).into_values() {

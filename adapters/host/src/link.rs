@@ -11,7 +11,7 @@ mod outbox;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use peerhold_core::{CloseReason, ConnId, Instant, Node, NodeId, Role};
+use peerhold_core::{CloseReason, ConnId, Instant, NodeId, Role, Taped};
 
 use channel::Channel;
 pub use channel::ChannelError;
@@ -145,7 +145,7 @@ impl Link {
     }
 
     /// Lets the node fill the outbox, if that is below its low-water mark.
-    pub(crate) fn fill(&mut self, node: &mut Node, conn: ConnId) {
+    pub(crate) fn fill(&mut self, node: &mut Taped, conn: ConnId) {
         if !matches!(self.stage, Stage::Open | Stage::Closing) || self.shut {
             return;
         }

@@ -8,16 +8,15 @@ use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use peerhold_core::disk::DiskDone;
 use peerhold_core::{
-    CloseReason, ClusterKey, Config, Event, FileInfo, Forget, Get, Input, Instant, JobDone, Name,
-    NamespaceSecret, NodeId, OpError, Outcome, PeerAddr, PushError, Put, Reader, Remove, Role,
-    Status, Stored, UnixMillis, Writer,
+    CloseReason, ClusterKey, Config, Event, Input, Instant, JobDone, NamespaceSecret, NodeId,
+    PeerAddr, PushError, Role, Status, UnixMillis, Writer,
 };
 use peerhold_store::vfs::MemVfs;
 use rand_core::{Rng, SeedableRng};
 
 use crate::net::{End, Net};
 use crate::node::Machine;
-use crate::task::{Finished, Running, Task};
+use crate::task::{Running, Task};
 
 /// One way of the network.
 const DELAY: Duration = Duration::from_micros(100);
@@ -27,8 +26,6 @@ const DISK: Duration = Duration::from_micros(300);
 const JOB: Duration = Duration::from_micros(20);
 /// How often a machine looks at its wall clock.
 const WALL: Duration = Duration::from_secs(5);
-/// Virtual time after which an operation that has not ended never will.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// The wall clock when the world begins: 2026-01-01T00:00:00Z.
 const BEGINNING_MS: u64 = 1_767_225_600_000;
 
@@ -47,6 +44,8 @@ pub struct Plan {
     pub clients: usize,
     /// How many of them, from the last, are not started.
     pub off: usize,
+    /// Records every node, see [`Cluster::tapes`].
+    pub record: bool,
 }
 
 impl Plan {
@@ -60,6 +59,7 @@ impl Plan {
             config,
             clients: 0,
             off: 0,
+            record: false,
         }
     }
 }
@@ -72,10 +72,12 @@ pub struct Cluster {
     agenda: BinaryHeap<Reverse<(Instant, u64)>>,
     due: std::collections::BTreeMap<u64, Due>,
     rng: ChaCha20Rng,
-    machines: Vec<Machine>,
+    pub(crate) machines: Vec<Machine>,
     net: Net,
     piece_max: usize,
     trace: blake3::Hasher,
+    /// Bytes that were sent.
+    sent: u64,
     /// What nodes said that is no operation's, for tests to look at.
     events: Vec<(usize, Event)>,
 }
@@ -119,6 +121,8 @@ impl Cluster {
                 disk: MemVfs::new(),
                 live: None,
                 tasks: Default::default(),
+                record: plan.record,
+                tapes: Vec::new(),
                 skew_ms: 0,
                 starts: 0,
             }
@@ -134,6 +138,7 @@ impl Cluster {
             net: Net::default(),
             piece_max: plan.piece_max,
             trace: blake3::Hasher::new(),
+            sent: 0,
             events: Vec::new(),
         };
         (0..plan.nodes.saturating_sub(plan.off)).for_each(|at| cluster.start(at));
@@ -155,6 +160,7 @@ impl Cluster {
     /// Kills a machine between two steps: its memory is gone, its connections
     /// break.
     pub fn kill(&mut self, at: usize) {
+        self.machines[at].keep_tape();
         self.machines[at].live = None;
         for end in self.net.ends_of(at) {
             if let Some(peer) = self.net.peer(end) {
@@ -174,6 +180,15 @@ impl Cluster {
     pub fn skew(&mut self, at: usize, ms: i64) {
         self.machines[at].skew_ms = ms;
         self.tell_wall(at);
+    }
+
+    /// What a machine's nodes have been recorded to do so far, one tape for
+    /// each of its lives, to be replayed by [`peerhold_core::tape::replay`]:
+    /// what a seed that fails leaves behind for a closer look. None without
+    /// [`Plan::record`].
+    pub fn tapes(&mut self, at: usize) -> &[Vec<u8>] {
+        self.machines[at].keep_tape();
+        &self.machines[at].tapes
     }
 
     /// A machine's disk.
@@ -210,6 +225,11 @@ impl Cluster {
     /// Events of nodes that belong to no operation, since the last call.
     pub fn take_events(&mut self) -> Vec<(usize, Event)> {
         std::mem::take(&mut self.events)
+    }
+
+    /// How many bytes nodes have sent each other.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// A hash of everything that has happened.
@@ -286,168 +306,7 @@ impl Cluster {
         })
     }
 
-    // Operations, run to their end.
-
-    /// Stores a file.
-    pub fn put(
-        &mut self,
-        at: usize,
-        writer: &Writer,
-        name: &str,
-        data: &[u8],
-    ) -> Result<Stored, OpError> {
-        let task = self.begin_put(at, writer, name, Bytes::copy_from_slice(data));
-        match self.finish(task).result.expect("a put ends")? {
-            Outcome::Stored(stored) => Ok(stored),
-            other => panic!("a put ended as {other:?}"),
-        }
-    }
-
-    /// Reads a file.
-    pub fn get(
-        &mut self,
-        at: usize,
-        reader: &Reader,
-        name: &str,
-    ) -> Result<(FileInfo, Vec<u8>), OpError> {
-        let task = self.begin_get(at, get(reader, name));
-        let finished = self.finish(task);
-        match finished.result.expect("a get ends")? {
-            Outcome::Read(file) => Ok((file, finished.bytes)),
-            other => panic!("a get ended as {other:?}"),
-        }
-    }
-
-    /// Removes a file.
-    pub fn remove(&mut self, at: usize, writer: &Writer, name: &str) -> Result<Stored, OpError> {
-        let remove = Remove {
-            writer: writer.clone(),
-            name: file_name(name),
-        };
-        let now = self.now;
-        let op = self
-            .live(at)
-            .node
-            .remove(now, remove)
-            .expect("a node that is ready and not busy");
-        let task = self.begin(at, op, Running::default());
-        match self.finish(task).result.expect("a remove ends")? {
-            Outcome::Removed(stored) => Ok(stored),
-            other => panic!("a remove ended as {other:?}"),
-        }
-    }
-
-    /// Makes a node drop its local copies. How many it dropped and kept.
-    pub fn forget(
-        &mut self,
-        at: usize,
-        reader: &Reader,
-        name: &str,
-    ) -> Result<(u64, u64), OpError> {
-        let forget = Forget {
-            reader: reader.clone(),
-            name: file_name(name),
-        };
-        let now = self.now;
-        let op = self
-            .live(at)
-            .node
-            .forget(now, forget)
-            .expect("a node that is ready and not busy");
-        let task = self.begin(at, op, Running::default());
-        match self.finish(task).result.expect("a forget ends")? {
-            Outcome::Forgotten { blobs, kept } => Ok((blobs, kept)),
-            other => panic!("a forget ended as {other:?}"),
-        }
-    }
-
-    // Operations, begun.
-
-    /// Begins a put of all of `data`.
-    pub fn begin_put(&mut self, at: usize, writer: &Writer, name: &str, data: Bytes) -> Task {
-        let put = Put {
-            writer: writer.clone(),
-            name: file_name(name),
-            modified: None,
-        };
-        let now = self.now;
-        let op = self
-            .live(at)
-            .node
-            .put(now, put)
-            .expect("a node that is ready and not busy");
-        self.begin(
-            at,
-            op,
-            Running {
-                data,
-                unfinished: true,
-                ..Running::default()
-            },
-        )
-    }
-
-    /// Begins a get.
-    pub fn begin_get(&mut self, at: usize, get: Get) -> Task {
-        let now = self.now;
-        let op = self
-            .live(at)
-            .node
-            .get(now, get)
-            .expect("a node that is ready and not busy");
-        self.begin(at, op, Running::default())
-    }
-
-    /// Leaves a get's bytes alone from now on, or takes them again.
-    pub fn stall(&mut self, task: Task, stalled: bool) {
-        if let Some(running) = self.machines[task.node].tasks.get_mut(&task.op) {
-            running.stalled = stalled;
-        }
-        self.feed(task);
-        self.drain(task.node);
-    }
-
-    /// Cancels an operation.
-    pub fn cancel(&mut self, task: Task) {
-        let now = self.now;
-        self.live(task.node).node.cancel(now, task.op);
-        self.drain(task.node);
-    }
-
-    /// What has become of an operation so far.
-    pub fn look(&self, task: Task) -> &Finished {
-        &self.machines[task.node].tasks[&task.op].state
-    }
-
-    /// Whether an operation has ended.
-    pub fn is_finished(&self, task: Task) -> bool {
-        self.look(task).result.is_some()
-    }
-
-    /// Runs until an operation has ended and says how.
-    ///
-    /// # Panics
-    /// If it does not end in ten minutes of virtual time.
-    pub fn finish(&mut self, task: Task) -> Finished {
-        let ended = self.run_until(PATIENCE, |cluster| cluster.is_finished(task));
-        assert!(ended, "an operation neither ends nor fails: {task:?}");
-        self.look(task).clone()
-    }
-
-    /// Runs until a put has all its copies, for at most `limit`.
-    pub fn settle(&mut self, task: Task, limit: Duration) -> bool {
-        self.run_until(limit, |cluster| cluster.look(task).settled)
-    }
-
-    fn begin(&mut self, at: usize, op: peerhold_core::OpId, running: Running) -> Task {
-        self.machines[at].tasks.insert(op, running);
-        let task = Task { node: at, op };
-        self.feed(task);
-        self.drain(at);
-        task
-    }
-
-    fn live(&mut self, at: usize) -> &mut crate::node::Live {
+    pub(crate) fn live(&mut self, at: usize) -> &mut crate::node::Live {
         self.machines[at].live.as_mut().expect("the machine runs")
     }
 }
@@ -640,6 +499,7 @@ impl Cluster {
                 break;
             };
             self.net.sent(end, bytes.len());
+            self.sent += bytes.len() as u64;
             let at = self.now.saturating_add(DELAY);
             self.next += 1;
             self.agenda.push(Reverse((at, self.next)));
@@ -667,7 +527,7 @@ impl Cluster {
     }
 
     /// Carries out everything that a node wants.
-    fn drain(&mut self, at: usize) {
+    pub(crate) fn drain(&mut self, at: usize) {
         let life = self.machines[at].starts;
         while let Some(live) = &mut self.machines[at].live {
             if let Some(event) = live.node.poll_event() {
@@ -724,6 +584,9 @@ impl Cluster {
                     self.send((at, conn));
                 }
             }
+            Event::Began { op, put } => {
+                self.on_task(at, op, |running| running.state.put = Some(put))
+            }
             Event::Opened { op, file } => {
                 self.on_task(at, op, |running| running.state.file = Some(file))
             }
@@ -746,7 +609,7 @@ impl Cluster {
     }
 
     /// Moves an operation's bytes, both ways.
-    fn feed(&mut self, task: Task) {
+    pub(crate) fn feed(&mut self, task: Task) {
         let now = self.now;
         let machine = &mut self.machines[task.node];
         let (Some(live), Some(running)) = (&mut machine.live, machine.tasks.get_mut(&task.op))
@@ -766,26 +629,14 @@ impl Cluster {
                 Err(PushError::Gone(_)) => running.unfinished = false,
             }
         }
+        let entries = std::iter::from_fn(|| live.node.poll_entry(task.op));
+        running.state.entries.extend(entries);
         while !running.stalled
             && let Some(bytes) = live.node.poll_data(task.op, usize::MAX)
         {
             running.state.bytes.extend_from_slice(&bytes);
         }
     }
-}
-
-/// What reads all of a file, unconfirmed if need be.
-fn get(reader: &Reader, name: &str) -> Get {
-    Get {
-        reader: reader.clone(),
-        name: file_name(name),
-        range: None,
-        confirmed: false,
-    }
-}
-
-fn file_name(name: &str) -> Name {
-    Name::new(name).expect("a sound file name")
 }
 
 fn random<const N: usize>(rng: &mut ChaCha20Rng) -> [u8; N] {

@@ -21,6 +21,7 @@
 mod cluster;
 mod net;
 mod node;
+mod ops;
 mod task;
 
 pub use crate::cluster::{Cluster, Plan};

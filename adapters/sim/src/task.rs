@@ -1,7 +1,7 @@
 //! Operations that a simulated embedder runs.
 
 use bytes::Bytes;
-use peerhold_core::{FileInfo, OpError, OpId, Outcome};
+use peerhold_core::{Entry, FileInfo, OpError, OpId, Outcome, PutId};
 
 /// An operation of one node, by its place in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,10 +15,14 @@ pub struct Task {
 pub struct Finished {
     /// How it ended; `None` while it runs, or if its node was killed.
     pub result: Option<Result<Outcome, OpError>>,
+    /// The put id of a put, a remove or a restore.
+    pub put: Option<PutId>,
     /// What a get has learned of its file.
     pub file: Option<FileInfo>,
     /// What a get has read.
     pub bytes: Vec<u8>,
+    /// What a list or history has told.
+    pub entries: Vec<Entry>,
     /// A put has all its copies.
     pub settled: bool,
     /// The latest word on progress.

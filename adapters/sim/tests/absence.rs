@@ -32,6 +32,7 @@ fn confirmed(
             reader: reader.clone(),
             name,
             range: None,
+            version: None,
             confirmed: true,
         },
     );
@@ -382,6 +383,7 @@ fn with_the_least_memory_two_nodes_that_read_from_each_other_both_finish() {
         reader: writer.reader().clone(),
         name: Name::new(name).unwrap(),
         range: None,
+        version: None,
         confirmed: true,
     };
     let (one, other) = (

@@ -194,6 +194,7 @@ fn ranges_are_the_bytes_that_were_asked_for() {
             reader: writer.reader().clone(),
             name: Name::new("big").unwrap(),
             range: Some(start..end),
+            version: None,
             confirmed: true,
         };
         let read = range(&mut cluster, 1, get);
@@ -219,6 +220,7 @@ fn a_range_of_a_small_file_is_cut_from_its_record() {
         reader: writer.reader().clone(),
         name: Name::new("small").unwrap(),
         range: Some(range),
+        version: None,
         confirmed: false,
     };
     assert_eq!(range(&mut cluster, 1, get(3..6)).unwrap(), b"345");
@@ -261,6 +263,7 @@ fn many_operations_at_once_keep_their_bytes_apart() {
                     reader: writer.reader().clone(),
                     name,
                     range: None,
+                    version: None,
                     confirmed: true,
                 },
             )
@@ -365,6 +368,7 @@ fn a_reader_that_takes_nothing_holds_little_and_hurts_nobody() {
         reader: writer.reader().clone(),
         name: Name::new(name).unwrap(),
         range: None,
+        version: None,
         confirmed: true,
     };
     let slow = cluster.begin_get(1, get("big"));
@@ -420,6 +424,7 @@ fn a_cancelled_get_lets_its_peers_stop() {
         reader: writer.reader().clone(),
         name: Name::new("big").unwrap(),
         range: None,
+        version: None,
         confirmed: true,
     };
     let task = cluster.begin_get(1, get);

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite};
-use peerhold_host::client::{Blocking, Events, ForgetOp, GetOp, PutOp, RemoveOp};
+use peerhold_host::client::{Blocking, Events, ForgetOp, GetOp, Listing, PutOp, WriteOp};
 use peerhold_host::peerhold_core::seal::{Name, Reader, Writer};
 use peerhold_host::peerhold_core::{
-    FileInfo, Forget, Get, NodeId, PeerStatus, Put, Remove, Status, Stored,
+    Entry, FileInfo, Forget, Get, History, List, NodeId, PeerStatus, Put, PutId, RecordId, Remove,
+    Restore, Status, Stored,
 };
 use peerhold_host::{Client, ClientError, PutError};
 
@@ -113,6 +114,7 @@ impl Handle {
             reader: reader.clone(),
             name: name.clone(),
             range: None,
+            version: None,
             confirmed: false,
         };
         self.get_with(get).await
@@ -133,6 +135,7 @@ impl Handle {
             reader: reader.clone(),
             name: name.clone(),
             range: Some(range),
+            version: None,
             confirmed: false,
         };
         self.get_with(get).await
@@ -156,11 +159,90 @@ impl Handle {
     ///
     /// # Errors
     /// As for [`Handle::put_writer`].
-    pub fn remove(&self, writer: &Writer, name: &Name) -> Result<RemoveOp, ClientError> {
+    pub fn remove(&self, writer: &Writer, name: &Name) -> Result<WriteOp, ClientError> {
         self.client.remove(Remove {
             writer: writer.clone(),
             name: name.clone(),
         })
+    }
+
+    /// Opens an older version of a file for reading: one that
+    /// [`Handle::history`] tells of.
+    ///
+    /// # Errors
+    /// As for [`Handle::get`].
+    pub async fn get_version(
+        &self,
+        reader: &Reader,
+        name: &Name,
+        version: RecordId,
+    ) -> Result<GetReader, ClientError> {
+        let get = Get {
+            reader: reader.clone(),
+            name: name.clone(),
+            range: None,
+            version: Some(version),
+            confirmed: false,
+        };
+        self.get_with(get).await
+    }
+
+    /// Starts making the content of an older version the newest: a future of
+    /// its end.
+    ///
+    /// # Errors
+    /// As for [`Handle::put_writer`].
+    pub fn restore(
+        &self,
+        writer: &Writer,
+        name: &Name,
+        version: RecordId,
+    ) -> Result<WriteOp, ClientError> {
+        self.client.restore(Restore {
+            writer: writer.clone(),
+            name: name.clone(),
+            id: version,
+        })
+    }
+
+    /// Starts listing a namespace's files whose names begin with `prefix`, in
+    /// no order that a person would see.
+    ///
+    /// # Errors
+    /// As for [`Handle::put_writer`].
+    pub fn list(&self, reader: &Reader, prefix: &str) -> Result<Listing, ClientError> {
+        self.client.list(List {
+            reader: reader.clone(),
+            prefix: Some(prefix.into()).filter(|prefix: &String| !prefix.is_empty()),
+            after: None,
+            removed: false,
+        })
+    }
+
+    /// Starts listing a file's versions, the newest first.
+    ///
+    /// # Errors
+    /// As for [`Handle::put_writer`].
+    pub fn history(&self, reader: &Reader, name: &Name) -> Result<Listing, ClientError> {
+        self.client.history(History {
+            reader: reader.clone(),
+            name: name.clone(),
+            below: None,
+        })
+    }
+
+    /// What became of a put whose end was not told: see
+    /// [`Client::outcome`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn outcome(
+        &self,
+        reader: &Reader,
+        name: &Name,
+        put: PutId,
+    ) -> Result<Option<Entry>, ClientError> {
+        self.client.outcome(reader, name, put).await
     }
 
     /// Starts dropping this node's local copies of a file: a future of its
@@ -258,6 +340,15 @@ impl PutWriter {
     /// How the put failed, or [`ClientError::Closed`].
     pub async fn settled(&mut self) -> Result<(), ClientError> {
         self.op.settled().await
+    }
+
+    /// What this put is called in the history of its name: see
+    /// [`PutOp::poll_id`].
+    ///
+    /// # Errors
+    /// How it ended, if it never began.
+    pub async fn id(&mut self) -> Result<PutId, ClientError> {
+        self.op.id().await
     }
 
     /// Plaintext bytes that are durable at W members.

@@ -18,7 +18,7 @@ use std::io;
 
 pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
-pub use peerhold_host::client::{Events, ForgetOp, Forgotten, RemoveOp};
+pub use peerhold_host::client::{Events, ForgetOp, Forgotten, Listing, WriteOp};
 pub use peerhold_host::{
     BUFFER_MIN, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
 };

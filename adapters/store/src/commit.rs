@@ -83,8 +83,9 @@ impl<V: Vfs> Store<V> {
             };
             let result = match (&failed, &write.step) {
                 (_, Step::Failed(error)) => Err(error.clone()),
-                // The read has failed, whether or not the log could say why.
-                (_, Step::DamagedBlob(_) | Step::DamagedRecord(..)) => Err(DiskError::Corrupt),
+                // What was read stays so, whether or not the log could say why.
+                (_, Step::DamagedBlob(_)) => Err(DiskError::Corrupt),
+                (_, Step::DamagedRecords(read)) => read.answer.clone(),
                 (Some(error), _) => Err(error.clone()),
                 (None, _) => outcomes.next().unwrap_or(Err(DiskError::SyncFailed)),
             };
@@ -157,7 +158,7 @@ impl<V: Vfs> Store<V> {
                 let mut outcomes = Vec::new();
                 for write in writes() {
                     let outcome = stage.op(self, write, tight)?;
-                    if !matches!(write.step, Step::DamagedBlob(_) | Step::DamagedRecord(..)) {
+                    if !matches!(write.step, Step::DamagedBlob(_) | Step::DamagedRecords(_)) {
                         outcomes.push(outcome);
                     }
                 }
@@ -443,13 +444,15 @@ impl Stage<'_, '_> {
     ) -> Result<Outcome, GroupError> {
         match &write.step {
             Step::DamagedBlob(row) => return self.damaged_blob(store, write.op.kind(), *row),
-            Step::DamagedRecord(key, loc) => {
-                store.damaged.fetch_add(1, Ordering::Relaxed);
-                if self.tables.record(key)?.is_some_and(|row| row.loc == *loc) {
-                    //# STORE-22: A record that is found damaged MUST stay known.
-                    self.put(Kind::RecordDamaged, &key[..], &[])?;
+            Step::DamagedRecords(read) => {
+                for (key, loc) in &read.found {
+                    store.damaged.fetch_add(1, Ordering::Relaxed);
+                    if self.tables.record(key)?.is_some_and(|row| row.loc == *loc) {
+                        //# STORE-22: A record that is found damaged MUST stay known.
+                        self.put(Kind::RecordDamaged, &key[..], &[])?;
+                    }
                 }
-                return Ok(Err(DiskError::Corrupt));
+                return Ok(read.answer.clone());
             }
             Step::Carry | Step::Placed(_) | Step::Gone | Step::Failed(_) => {}
         }
@@ -528,6 +531,8 @@ impl Stage<'_, '_> {
             debts: self.tables.debts()?,
             records: self.tables.state.records,
             blobs: self.tables.state.blobs,
+            lost: store.recovery.damaged,
+            index_rebuilt: store.recovery.index_rebuilt,
         })))
     }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use peerhold_core::disk::DiskError;
 
 use crate::commit::GroupError;
+use crate::entry::Kind;
 use crate::segment::{HEADER, Loc, Segment};
 use crate::store::{Health, SegmentInfo, Store, Writer};
 use crate::vfs::Vfs;
@@ -147,10 +148,14 @@ fn copy_needed<F: crate::vfs::VfsFile>(
             offset: entry.offset as u32,
             len: entry.len as u32,
         };
-        if stage.tables.needs(entry.kind, entry.key, loc, oldest)?
-            && entry.body_is_true(&segment.key)
-        {
+        if !stage.tables.needs(entry.kind, entry.key, loc, oldest)? {
+            continue;
+        }
+        if entry.body_is_true(&segment.key) {
             stage.put(entry.kind, entry.key, &[entry.body])?;
+        } else if entry.kind == Kind::Record {
+            //# STORE-22: A record that is found damaged MUST stay known.
+            stage.put(Kind::RecordDamaged, entry.key, &[])?;
         }
     }
     Ok(Some(Cursor {

@@ -117,10 +117,12 @@ impl std::fmt::Debug for StoreConfig {
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process, or this one, has it open.
-    #[error("the store is already open, here or in another process")]
+    #[error("the store is already open, here or in another process: end that one first")]
     InUse,
     /// A newer program made it.
-    #[error("the store has format {found}; this program knows up to {known}: use a newer one")]
+    #[error(
+        "the store has format {found}, and this program knows formats up to {known}: use a newer version of it; nothing was changed"
+    )]
     NewerFormat {
         /// The store's.
         found: u32,

@@ -109,6 +109,24 @@ pub(crate) fn record_range(key: &RecordKey) -> [[u8; RECORD_KEY]; 2] {
     [0, 0xff].map(|fill| record_key(key, &[fill; 16], &[fill; 32]))
 }
 
+/// The name in a record's key.
+pub(crate) fn record_name(key: &[u8; RECORD_KEY]) -> Option<RecordKey> {
+    let mut from = &key[..];
+    Some(RecordKey {
+        namespace: NamespaceId(take(&mut from)?),
+        tag: NameTag(take(&mut from)?),
+    })
+}
+
+/// Which record a record's key is of.
+pub(crate) fn record_id(key: &[u8; RECORD_KEY]) -> Option<RecordId> {
+    let mut from = key.get(NamespaceId::LEN + NameTag::LEN..)?;
+    Some(RecordId {
+        version: Version::from_bytes(take(&mut from)?),
+        head: take(&mut from)?,
+    })
+}
+
 /// The first bytes of a record's body.
 pub(crate) fn record_lengths(record: &StoredRecord) -> [u8; RECORD_LENGTHS] {
     let mut lengths = [0; RECORD_LENGTHS];
@@ -120,13 +138,7 @@ pub(crate) fn record_lengths(record: &StoredRecord) -> [u8; RECORD_LENGTHS] {
 
 /// The record of this key and body; `None` if they do not fit together.
 pub(crate) fn record(key: &[u8; RECORD_KEY], body: &bytes::Bytes) -> Option<StoredRecord> {
-    let mut from = &key[..];
-    let record_key = RecordKey {
-        namespace: NamespaceId(take(&mut from)?),
-        tag: NameTag(take(&mut from)?),
-    };
-    let version = Version::from_bytes(take(&mut from)?);
-    let head_hash = take(&mut from)?;
+    let id = record_id(key)?;
     let mut lengths = body.get(..RECORD_LENGTHS)?;
     let head_end = RECORD_LENGTHS.checked_add(lengths.get_u32() as usize)?;
     let meta_end = head_end.checked_add(lengths.get_u32() as usize)?;
@@ -134,9 +146,9 @@ pub(crate) fn record(key: &[u8; RECORD_KEY], body: &bytes::Bytes) -> Option<Stor
         return None;
     }
     Some(StoredRecord {
-        key: record_key,
-        version,
-        head_hash,
+        key: record_name(key)?,
+        version: id.version,
+        head_hash: id.head,
         head: body.slice(RECORD_LENGTHS..head_end),
         meta: body.slice(head_end..meta_end),
         content: body.slice(meta_end..),

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io;
+use std::ops::Bound::{self, Excluded, Included};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerhold_core::disk::{Debt, RecordKey};
-use peerhold_core::id::{BlobId, PutId};
+use peerhold_core::id::{BlobId, NameTag, NamespaceId, PutId};
+use peerhold_core::version::RecordId;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::entry::{self, CLAIM_KEY, Kind, RECORD_KEY};
@@ -98,6 +100,9 @@ impl RecordRow {
         u64::from(!self.damaged)
     }
 }
+
+/// A record's key and its row.
+pub(crate) type Found = ([u8; RECORD_KEY], RecordRow);
 
 /// Why the index did not answer.
 #[derive(Debug)]
@@ -216,21 +221,78 @@ impl Index {
         Ok(row.map(|row| BlobRow::from_bytes(row.value())))
     }
 
-    /// The newest record of a name, damaged or not.
-    pub(crate) fn newest(
+    /// One record of a name, damaged or not; the newest if `at` is `None`.
+    pub(crate) fn record(
         &self,
         key: &RecordKey,
-    ) -> Result<Option<([u8; RECORD_KEY], RecordRow)>, IndexError> {
-        let [first, last] = entry::record_range(key);
+        at: Option<&RecordId>,
+    ) -> Result<Option<Found>, IndexError> {
+        let Some(id) = at else {
+            return self.next_version(key, None);
+        };
+        let key = entry::record_key(key, &id.version.to_bytes(), &id.head);
         let txn = self.db.begin_read()?;
-        let row = txn
-            .open_table(RECORDS)?
-            .range::<&[u8; RECORD_KEY]>(&first..=&last)?
-            .next_back();
-        let Some(row) = row.transpose()? else {
+        let row = txn.open_table(RECORDS)?.get(&key)?;
+        Ok(row.map(|row| (key, RecordRow::from_bytes(row.value()))))
+    }
+
+    /// The newest record of a name, damaged or not, that is older than `below`.
+    pub(crate) fn next_version(
+        &self,
+        key: &RecordKey,
+        below: Option<&RecordId>,
+    ) -> Result<Option<Found>, IndexError> {
+        let [first, last] = entry::record_range(key);
+        let end = below.map(|id| entry::record_key(key, &id.version.to_bytes(), &id.head));
+        let end = end.as_ref().map_or(Included(&last), Excluded);
+        let txn = self.db.begin_read()?;
+        last_in(&txn.open_table(RECORDS)?, (Included(&first), end))
+    }
+
+    /// The keys of the records that stand at such places.
+    pub(crate) fn records_at(
+        &self,
+        at: impl Fn(&Loc) -> bool,
+    ) -> Result<Vec<[u8; RECORD_KEY]>, IndexError> {
+        let txn = self.db.begin_read()?;
+        let mut keys = Vec::new();
+        for row in txn.open_table(RECORDS)?.iter()? {
+            let (key, row) = row?;
+            if at(&RecordRow::from_bytes(row.value()).loc) {
+                keys.push(*key.value());
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The newest record of the first name behind `after`, damaged or not. Two
+    /// look-ups, however long the histories.
+    pub(crate) fn next_name(
+        &self,
+        namespace: &NamespaceId,
+        after: Option<&NameTag>,
+    ) -> Result<Option<Found>, IndexError> {
+        let range = |tag: &NameTag| {
+            entry::record_range(&RecordKey {
+                namespace: *namespace,
+                tag: *tag,
+            })
+        };
+        let [start, _] = range(&NameTag([0; NameTag::LEN]));
+        let [_, end] = range(&NameTag([0xff; NameTag::LEN]));
+        let behind = after.map(|tag| range(tag)[1]);
+        let start = behind.as_ref().map_or(Included(&start), Excluded);
+        let txn = self.db.begin_read()?;
+        let records = txn.open_table(RECORDS)?;
+        let mut names = records.range::<&[u8; RECORD_KEY]>((start, Included(&end)))?;
+        let Some(oldest) = names.next().transpose()? else {
             return Ok(None);
         };
-        Ok(Some((*row.0.value(), RecordRow::from_bytes(row.1.value()))))
+        let Some(key) = entry::record_name(oldest.0.value()) else {
+            return Ok(None);
+        };
+        let [first, last] = entry::record_range(&key);
+        last_in(&records, (Included(&first), Included(&last)))
     }
 
     /// Runs `body` in one transaction, which begins with `state` and is
@@ -549,6 +611,15 @@ impl<'t> Tables<'t> {
         change.1 += drops;
         self.state.live_log = self.state.live_log.saturating_add_signed(live);
     }
+}
+
+fn last_in(
+    records: &impl ReadableTable<&'static [u8; RECORD_KEY], &'static RecordBytes>,
+    range: (Bound<&[u8; RECORD_KEY]>, Bound<&[u8; RECORD_KEY]>),
+) -> Result<Option<Found>, IndexError> {
+    let row = records.range::<&[u8; RECORD_KEY]>(range)?.next_back();
+    let row = row.transpose()?;
+    Ok(row.map(|(key, row)| (*key.value(), RecordRow::from_bytes(row.value()))))
 }
 
 fn blob_row(kind: Kind, body: &[u8], loc: Loc) -> Option<BlobRow> {

@@ -25,6 +25,7 @@ mod compact;
 mod config;
 mod entry;
 mod index;
+mod list;
 mod log;
 mod open;
 mod read;

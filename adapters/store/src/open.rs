@@ -5,12 +5,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
+use peerhold_core::disk::DiskError;
 use peerhold_core::path::Layout;
 
 use crate::config::{OpenError, StoreConfig};
 use crate::index::Index;
 use crate::log::{LOG, Log};
-use crate::replay::{Recovery, ReplayError, Replayed, replay};
+use crate::replay::{Forgotten, Recovery, ReplayError, Replayed, replay};
 use crate::state::State;
 use crate::store::{SegmentInfo, Space, Store, Writer};
 use crate::vfs::{Kind, Vfs, VfsFile};
@@ -24,6 +25,8 @@ const LOCK: &str = "lock";
 pub(crate) const RESERVE: &str = "reserve";
 /// Newest format this program knows.
 const FORMAT_KNOWN: u32 = 1;
+/// Damaged records that one group of the log writes down at a start.
+const REMEMBERED_AT_ONCE: usize = 1024;
 /// No FORMAT file is longer.
 const FORMAT_BYTES_MAX: u64 = 4096;
 
@@ -71,7 +74,7 @@ impl<V: Vfs> Store<V> {
             .kind(RESERVE)
             .map_err(OpenError::io("look at", RESERVE))?
             .is_some();
-        let mut open = || open_index(&*vfs, &log, &config, &format.store(), &mut recovery);
+        let mut open = || open_index(&*vfs, &log, &config, &format.store(), &mut recovery, true);
         let (reserve, (index, replayed)) = match open() {
             // The disk may be full.
             Err(_) if reserve && vfs.remove(RESERVE).is_ok() => (false, open()?),
@@ -105,6 +108,9 @@ impl<V: Vfs> Store<V> {
             tmp_names: AtomicU64::new(0),
             _lock: lock,
         };
+        store
+            .remember(&mut store.writer(), &replayed.forgotten)
+            .map_err(|error| OpenError::Index(error.to_string()))?;
         // Where the log is damaged, what was lost may have set them again.
         if store.recovery.damaged == 0 {
             for id in &replayed.dropped {
@@ -112,6 +118,34 @@ impl<V: Vfs> Store<V> {
             }
         }
         Ok(store)
+    }
+
+    /// Writes down what the log has lost and the last index still knew.
+    fn remember(
+        &self,
+        writer: &mut Writer<V::File>,
+        forgotten: &Forgotten,
+    ) -> Result<(), DiskError> {
+        //# STORE-23: the records that only the index still names MUST be kept as damaged, by entries
+        //# of the log, and the number of starts MUST NOT go back.
+        writer.state.starts = writer.state.starts.max(forgotten.starts);
+        for keys in forgotten.records.chunks(REMEMBERED_AT_ONCE) {
+            let write = |writer: &mut _| {
+                self.group(writer, false, |stage| {
+                    for key in keys {
+                        if stage.tables.record(key)?.is_none() {
+                            stage.put(crate::entry::Kind::RecordDamaged, key, &[])?;
+                        }
+                    }
+                    Ok(())
+                })
+            };
+            match write(writer) {
+                Err(DiskError::NoSpace) if self.give_up_reserve(writer) => write(writer)?,
+                written => written?,
+            }
+        }
+        Ok(())
     }
 
     /// Opens the index again after it has failed, and brings it up to the log.
@@ -136,6 +170,7 @@ impl<V: Vfs> Store<V> {
             &self.config,
             &writer.state.store,
             &mut recovery,
+            false,
         );
         let Ok((index, replayed)) = opened else {
             return false;
@@ -160,7 +195,9 @@ fn open_index<V: Vfs>(
     config: &StoreConfig,
     store: &[u8; 16],
     recovery: &mut Recovery,
+    start: bool,
 ) -> Result<(Index, Replayed<V::File>), OpenError> {
+    let mut forgotten = Forgotten::default();
     let old = match vfs.kind(INDEX).map_err(OpenError::io("look at", INDEX))? {
         Some(_) => existing_index(vfs, config, store)?,
         None => None,
@@ -168,7 +205,11 @@ fn open_index<V: Vfs>(
     if let Some((index, state)) = old {
         match replay(log, &index, state, recovery) {
             Ok(replayed) => return Ok((index, replayed)),
-            Err(ReplayError::IndexAhead) => {}
+            // What it has lost is told at a start only.
+            Err(ReplayError::IndexAhead) if start => {
+                // If it cannot tell, it is unsound as well.
+                forgotten = Forgotten::find(log, &index).unwrap_or_default();
+            }
             Err(ReplayError::Index(error)) if error.damaged() => {}
             Err(error) => return Err(replay_error(error)),
         }
@@ -188,7 +229,8 @@ fn open_index<V: Vfs>(
     // One empty transaction makes the tables.
     let made = index.write(true, &State::new(*store), |_| Ok::<_, ReplayError>(()));
     let ((), state, _) = made.map_err(|error| replay_error(error.into()))?;
-    let replayed = replay(log, &index, state, recovery).map_err(replay_error)?;
+    let mut replayed = replay(log, &index, state, recovery).map_err(replay_error)?;
+    replayed.forgotten = forgotten;
     Ok((index, replayed))
 }
 

@@ -8,12 +8,13 @@ use std::sync::{MutexGuard, PoisonError, RwLockReadGuard};
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord};
 use peerhold_core::id::BlobId;
+use peerhold_core::version::RecordId;
 
-use crate::entry;
-use crate::index::{BlobRow, Index, IndexError};
+use crate::entry::{self, RECORD_KEY};
+use crate::index::{BlobRow, Found, Index, IndexError};
 use crate::open::{BLOBS, TMP};
-use crate::segment::ReadError;
-use crate::store::{Health, Prepared, Step, Store};
+use crate::segment::{Loc, ReadError};
+use crate::store::{DamagedRecords, Health, Prepared, Step, Store};
 use crate::vfs::{Kind, Vfs, VfsFile, parent};
 
 /// Directories remembered as durable; the SHA-1 layout has no end of them.
@@ -30,10 +31,26 @@ impl<V: Vfs> Store<V> {
                 Read::Answer(result) => return Prepared::Done(op.complete(result)),
                 Read::Damaged(step) => step,
             },
-            DiskKind::GetRecord { key, part, .. } => match self.get_record(key, *part) {
+            DiskKind::GetRecord { key, at, part } => {
+                match self.get_record(key, at.as_ref(), *part) {
+                    Read::Answer(result) => return Prepared::Done(op.complete(result)),
+                    Read::Damaged(step) => step,
+                }
+            }
+            DiskKind::ListNames {
+                namespace,
+                after,
+                max,
+            } => match self.list_names(namespace, *after, *max) {
                 Read::Answer(result) => return Prepared::Done(op.complete(result)),
                 Read::Damaged(step) => step,
             },
+            DiskKind::ListVersions { key, below, max } => {
+                match self.list_versions(key, *below, *max) {
+                    Read::Answer(result) => return Prepared::Done(op.complete(result)),
+                    Read::Damaged(step) => step,
+                }
+            }
             _ if self.health() == Health::ReadOnly => Step::Failed(DiskError::SyncFailed),
             DiskKind::PutBlob { claim, bytes }
                 if bytes.len() > self.config.small_blob_max as usize =>
@@ -87,26 +104,46 @@ impl<V: Vfs> Store<V> {
         whole(id, Bytes::from(bytes))
     }
 
-    fn get_record(&self, key: &RecordKey, part: Part) -> Read {
-        let index = self.index();
-        let (row_key, loc) = match lookup(&index, |index| index.newest(key)) {
+    fn get_record(&self, key: &RecordKey, at: Option<&RecordId>, part: Part) -> Read {
+        match self.look_up_record(|index| index.record(key, at)) {
+            Ok(None) => Read::Answer(Ok(DiskData::Record(None))),
+            Ok(Some((_, Looked::Sound(record)))) => {
+                Read::Answer(Ok(DiskData::Record(Some(only(record, part)))))
+            }
             //# STORE-22: While it is its name's newest, a read of the name MUST fail rather than
             //# answer with an older one.
-            Ok(Some((_, row))) if row.damaged => return Read::Answer(Err(DiskError::Corrupt)),
-            Ok(Some((row_key, row))) => (row_key, row.loc),
-            Ok(None) => return Read::Answer(Ok(DiskData::Record(None))),
-            Err(error) => return Read::Answer(Err(error)),
+            Ok(Some((_, Looked::KnownDamaged))) => Read::Answer(Err(DiskError::Corrupt)),
+            Ok(Some((row_key, Looked::FoundDamaged(loc)))) => {
+                Read::damaged(vec![(row_key, loc)], Err(DiskError::Corrupt))
+            }
+            Err(error) => Read::Answer(Err(error)),
+        }
+    }
+
+    /// Looks a record up and reads it.
+    pub(crate) fn look_up_record(
+        &self,
+        ask: impl FnOnce(&Index) -> Result<Option<Found>, IndexError>,
+    ) -> Result<Option<([u8; RECORD_KEY], Looked)>, DiskError> {
+        let index = self.index();
+        let Some((row_key, row)) = lookup(&index, ask)? else {
+            return Ok(None);
         };
-        let segment = self.log.segment(loc.segment);
+        if row.damaged {
+            return Ok(Some((row_key, Looked::KnownDamaged)));
+        }
+        // While the index is held no segment is removed; an open one stays
+        // readable.
+        let segment = self.log.segment(row.loc.segment);
         drop(index);
         let read = segment.map_err(classify).and_then(|segment| {
-            let body = segment.read(loc, entry::Kind::Record, &row_key)?;
+            let body = segment.read(row.loc, entry::Kind::Record, &row_key)?;
             entry::record(&row_key, &body).ok_or(ReadError::Damaged)
         });
         match read {
-            Ok(record) => Read::Answer(Ok(DiskData::Record(Some(only(record, part))))),
-            Err(ReadError::Damaged) => Read::Damaged(Step::DamagedRecord(Box::new(row_key), loc)),
-            Err(ReadError::Io(error)) => Read::Answer(Err(disk_error(&error))),
+            Ok(record) => Ok(Some((row_key, Looked::Sound(record)))),
+            Err(ReadError::Damaged) => Ok(Some((row_key, Looked::FoundDamaged(row.loc)))),
+            Err(ReadError::Io(error)) => Err(disk_error(&error)),
         }
     }
 
@@ -213,9 +250,31 @@ impl<V: Vfs> Store<V> {
     }
 }
 
-enum Read {
+pub(crate) enum Read {
     Answer(Result<DiskData, DiskError>),
     Damaged(Step),
+}
+
+impl Read {
+    /// With these records found damaged.
+    pub(crate) fn damaged(
+        found: Vec<([u8; RECORD_KEY], Loc)>,
+        answer: Result<DiskData, DiskError>,
+    ) -> Self {
+        Self::Damaged(Step::DamagedRecords(Box::new(DamagedRecords {
+            found,
+            answer,
+        })))
+    }
+}
+
+/// What stands where the index says that a record is.
+pub(crate) enum Looked {
+    Sound(StoredRecord),
+    /// The log says already that it is damaged.
+    KnownDamaged,
+    /// It is damaged, and the log is yet to say so.
+    FoundDamaged(Loc),
 }
 
 fn lookup<T>(
@@ -239,7 +298,7 @@ fn whole(id: &BlobId, bytes: Bytes) -> Result<Bytes, ReadError> {
 
 /// The parts that were asked for. Small ones are copied, so that they do not
 /// keep the rest in memory.
-fn only(record: StoredRecord, part: Part) -> StoredRecord {
+pub(crate) fn only(record: StoredRecord, part: Part) -> StoredRecord {
     let meta = match part {
         Part::Head => Bytes::new(),
         Part::Meta => Bytes::copy_from_slice(&record.meta),

@@ -1,13 +1,13 @@
 //! Brings the index up to the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
 use peerhold_core::id::BlobId;
 
-use crate::entry::Kind;
-use crate::index::{Index, IndexError, WriteError};
+use crate::entry::{Kind, RECORD_KEY};
+use crate::index::{Index, IndexError, Tables, WriteError};
 use crate::log::Log;
 use crate::segment::{HEADER, Loc, Segment};
 use crate::state::State;
@@ -71,6 +71,35 @@ pub(crate) struct Replayed<F> {
     /// Blobs that the replayed part of the log has dropped for good. The
     /// files of some may still be there.
     pub(crate) dropped: BTreeSet<BlobId>,
+    /// What an index knew that the log has lost.
+    pub(crate) forgotten: Forgotten,
+}
+
+/// What only the index knows any more, as the log has become shorter.
+#[derive(Debug, Default)]
+pub(crate) struct Forgotten {
+    /// Records whose entries are gone.
+    pub(crate) records: Vec<[u8; RECORD_KEY]>,
+    /// How many times the store was started.
+    pub(crate) starts: u64,
+}
+
+impl Forgotten {
+    /// Of what this index knows, what the segments no longer reach to.
+    pub(crate) fn find<V: Vfs>(log: &Log<V>, index: &Index) -> Result<Self, ReplayError> {
+        let mut lens = BTreeMap::new();
+        for number in log.list()? {
+            lens.insert(number, log.segment(number)?.file.len()?);
+        }
+        let gone = |loc: &Loc| {
+            let end = u64::from(loc.offset) + u64::from(loc.len);
+            lens.get(&loc.segment).is_none_or(|len| *len < end)
+        };
+        Ok(Self {
+            records: index.records_at(gone)?,
+            starts: index.state()?.map_or(0, |state| state.starts),
+        })
+    }
 }
 
 /// Entries per transaction of the index.
@@ -107,6 +136,7 @@ pub(crate) fn replay<V: Vfs>(
         },
         state,
         dropped: BTreeSet::new(),
+        unread: Vec::new(),
         replayed: 0,
     };
     let mut active = None;
@@ -142,6 +172,7 @@ pub(crate) fn replay<V: Vfs>(
         state: run.state,
         active,
         dropped: run.dropped,
+        forgotten: Forgotten::default(),
     })
 }
 
@@ -149,7 +180,16 @@ struct Run {
     state: State,
     gaps: Gaps,
     dropped: BTreeSet<BlobId>,
+    /// Records that cannot be read, and may never have been durable.
+    unread: Vec<Unread>,
     replayed: u64,
+}
+
+/// An entry that sets a record, whose head is true and its body not.
+struct Unread {
+    sequence: u64,
+    key: [u8; RECORD_KEY],
+    loc: Loc,
 }
 
 impl Run {
@@ -177,20 +217,27 @@ impl Run {
             let state = self.state.clone();
             let written = index.write(false, &state, |tables| -> Result<bool, ReplayError> {
                 tables.touch(segment.number);
+                keep_known(&mut self.unread, self.gaps.mark, tables)?;
                 for _ in 0..BATCH {
                     let Some(entry) = scanner.next()? else {
                         return Ok(false);
                     };
-                    if !entry.body_is_true(&segment.key) {
-                        continue;
-                    }
-                    self.gaps.entry(entry.sequence, entry.mark);
-                    end = entry.offset + entry.len as u64;
                     let loc = Loc {
                         segment: segment.number,
                         offset: entry.offset as u32,
                         len: entry.len as u32,
                     };
+                    if !entry.body_is_true(&segment.key) {
+                        let sequence = entry.sequence;
+                        let key = entry.key.try_into().ok();
+                        let key = key.filter(|_| entry.kind == Kind::Record);
+                        self.unread
+                            .extend(key.map(|key| Unread { sequence, key, loc }));
+                        continue;
+                    }
+                    self.gaps.entry(entry.sequence, entry.mark);
+                    keep_known(&mut self.unread, self.gaps.mark, tables)?;
+                    end = entry.offset + entry.len as u64;
                     tables.apply(entry.kind, entry.key, entry.body, loc)?;
                     note_drop(&mut self.dropped, entry.kind, entry.key);
                     self.replayed += 1;
@@ -207,6 +254,23 @@ impl Run {
         self.state.next = self.state.next.max(self.gaps.expected);
         Ok((end, scanner.end()))
     }
+}
+
+//# STORE-22: A record that is found damaged MUST stay known.
+/// Those below the mark were durable. Their rows say that they are damaged,
+/// unless another entry has the same record: as compaction leaves them when it
+/// is cut short, and who puts it again.
+fn keep_known(
+    unread: &mut Vec<Unread>,
+    mark: u64,
+    tables: &mut Tables<'_>,
+) -> Result<(), IndexError> {
+    for Unread { key, loc, .. } in unread.extract_if(.., |record| record.sequence < mark) {
+        if tables.record(&key)?.is_none() {
+            tables.apply(Kind::RecordDamaged, &key, &[], loc)?;
+        }
+    }
+    Ok(())
 }
 
 fn note_drop(dropped: &mut BTreeSet<BlobId>, kind: Kind, key: &[u8]) {

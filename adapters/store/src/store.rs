@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use peerhold_core::disk::{DiskDone, DiskError, DiskOp};
+use peerhold_core::disk::{DiskData, DiskDone, DiskError, DiskOp};
 use peerhold_core::path::Layout;
 
 use crate::compact::Cursor;
 use crate::config::StoreConfig;
+use crate::entry::RECORD_KEY;
 use crate::index::{BlobRow, Index};
 use crate::log::Log;
 use crate::replay::Recovery;
@@ -71,10 +72,19 @@ pub(crate) enum Step {
     Gone,
     /// A read met a damaged blob, which this row names.
     DamagedBlob(BlobRow),
-    /// A read met a damaged record, which stands here under this key.
-    DamagedRecord(Box<[u8; crate::entry::RECORD_KEY]>, Loc),
+    /// A read met damaged records.
+    DamagedRecords(Box<DamagedRecords>),
     /// It has failed.
     Failed(DiskError),
+}
+
+/// Records that a read has found damaged.
+#[derive(Debug)]
+pub(crate) struct DamagedRecords {
+    /// Their keys, and where they stand.
+    pub(crate) found: Vec<([u8; RECORD_KEY], Loc)>,
+    /// The read's answer all the same.
+    pub(crate) answer: Result<DiskData, DiskError>,
 }
 
 impl Prepared {

@@ -47,7 +47,7 @@ impl Acquires {
     pub(super) fn want(&mut self, ctx: &mut Ctx, asker: Asker, claim: Claim) {
         let from = match asker {
             Asker::Peer((conn, ..)) => ctx.sessions.get(&conn).map(|session| session.peer),
-            Asker::Debt(_) => None,
+            Asker::Own(_) => None,
         };
         let wanted = (claim.blob, claim.len);
         if let Some(acquire) = self.blobs.get_mut(&wanted) {
@@ -115,6 +115,22 @@ impl Acquires {
 }
 
 impl Node {
+    /// A claim that this node made of itself: what it does not hold it gets
+    /// from others.
+    pub(super) fn own_claimed(
+        &mut self,
+        waiter: Waiter,
+        claim: Claim,
+        result: Result<DiskData, DiskError>,
+    ) {
+        match result {
+            Ok(DiskData::Claimed { held: false }) => {
+                self.acquires.want(&mut self.ctx, Asker::Own(waiter), claim);
+            }
+            result => self.ctx.local_answer(waiter, result),
+        }
+    }
+
     pub(super) fn acquire_answer(&mut self, wanted: Wanted, from: NodeId, answer: Answer) {
         let Some(acquire) = self.acquires.blobs.get_mut(&wanted) else {
             return;
@@ -188,9 +204,9 @@ impl Node {
                     self.ctx
                         .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim));
                 }
-                (Asker::Debt(debt), None) if at > 0 => {
+                (Asker::Own(waiter), None) if at > 0 => {
                     self.ctx
-                        .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
+                        .submit(DiskKind::Claim(claim), DiskTask::Hold(waiter, claim));
                 }
                 (asker, refused) => self.acquire_ended(asker, refused),
             }
@@ -201,11 +217,11 @@ impl Node {
     fn acquire_ended(&mut self, asker: Asker, refused: Option<Refusal>) {
         match asker {
             Asker::Peer(asker) => self.claim_answered(asker, refused),
-            Asker::Debt(debt) => {
+            Asker::Own(waiter) => {
                 let answer =
                     refused.map_or(Answer::Held, |refused| Answer::No(No::Refused(refused)));
                 let me = self.ctx.me();
-                self.ctx.answers.push_back((Waiter::Debt(debt), me, answer));
+                self.ctx.answers.push_back((waiter, me, answer));
             }
         }
     }

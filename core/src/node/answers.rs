@@ -47,6 +47,15 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
             }
             None => Err((Pending::Lookup { waiter }, PeerFault::BadMessage)),
         },
+        (Pending::Page { waiter, query }, of) if of == query.kind() => {
+            match query.read(&frame.body) {
+                Some(page) => {
+                    tell(waiter, Answer::Page(page));
+                    Ok(None)
+                }
+                None => Err((Pending::Page { waiter, query }, PeerFault::BadMessage)),
+            }
+        }
         (Pending::Keep { waiter }, kind::KEEP) => {
             tell(waiter, Answer::Held);
             Ok(None)

@@ -2,18 +2,23 @@
 //! the put that made them goes on without that copy, and paid when the member
 //! can be reached.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Bound::{self, Unbounded};
 
 use super::Node;
 use super::ctx::{Ctx, Timer};
-use super::task::{Answer, Asker, DiskTask, JobTask, Step, Waiter};
-use crate::disk::{Claim, Debt, DiskData, DiskError, DiskKind, Owed, Part, StoredRecord};
+use super::sources::Sources;
+use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
+use crate::disk::{
+    Claim, Debt, DiskData, DiskError, DiskKind, Owed, Part, RecordKey, StoredRecord,
+};
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, OpId, PutId};
 use crate::job::Work;
 use crate::output::Event;
 use crate::seal::RecordError;
+use crate::version::{RecordId, Version};
+use crate::wire::message::Refusal;
 
 /// Debts to one member that are paid at the same time.
 const AT_ONCE: usize = 32;
@@ -21,10 +26,19 @@ const AT_ONCE: usize = 32;
 /// Debts that are being paid.
 #[derive(Debug, Default)]
 pub(super) struct Payments {
-    debts: BTreeSet<Debt>,
+    debts: BTreeMap<Debt, Search>,
     /// For each member the debt that was tried last: those behind it are next,
     /// so that what cannot be paid holds up nothing.
     last: BTreeMap<NodeId, Debt>,
+}
+
+/// The search for a record that a member has missed: here, then at the other
+/// replicas.
+#[derive(Debug, Default)]
+struct Search {
+    others: Sources,
+    /// Nobody has that one any more: a later one will do.
+    later: bool,
 }
 
 impl Ctx {
@@ -78,8 +92,8 @@ impl Node {
             owed: LEAST,
         };
         let theirs = |debt: &&Debt| debt.target == target;
-        let paying = self.payments.debts.range(least..).take_while(theirs);
-        let room = AT_ONCE.saturating_sub(paying.count());
+        let paying = self.payments.debts.range(least..).map(|(debt, _)| debt);
+        let room = AT_ONCE.saturating_sub(paying.take_while(theirs).count());
         let last = self.payments.last.get(&target).copied().unwrap_or(least);
         let owed = self.ctx.debts.range((Bound::Excluded(last), Unbounded));
         let before = self.ctx.debts.range(least..=last);
@@ -87,7 +101,7 @@ impl Node {
             .map(|(debt, _)| debt)
             .take_while(theirs)
             .chain(before.map(|(debt, _)| debt))
-            .filter(|debt| !self.payments.debts.contains(debt))
+            .filter(|debt| !self.payments.debts.contains_key(debt))
             .take(room)
             .copied()
             .collect();
@@ -97,24 +111,12 @@ impl Node {
             None => None,
         };
         for debt in next {
-            self.payments.debts.insert(debt);
             match debt.owed {
-                Owed::Blob(claim) if target == self.ctx.me() => {
-                    self.ctx.is_counted_on(&claim.blob);
-                    self.ctx
-                        .submit(DiskKind::Claim(claim), DiskTask::DebtClaim(debt, claim));
+                Owed::Blob(claim) => {
+                    self.payments.debts.insert(debt, Search::default());
+                    self.ctx.claim(target, &claim, None, Waiter::Debt(debt));
                 }
-                Owed::Blob(claim) => self.ctx.claim(target, &claim, None, Waiter::Debt(debt)),
-                Owed::Record { key, id } => {
-                    self.ctx.submit(
-                        DiskKind::GetRecord {
-                            key,
-                            at: Some(id),
-                            part: Part::All,
-                        },
-                        DiskTask::DebtRecord(debt),
-                    );
-                }
+                Owed::Record { key, id } => self.search(debt, key, Some(id)),
             }
         }
     }
@@ -140,57 +142,85 @@ impl Node {
         }
     }
 
-    /// Whether this node itself holds a blob that it owes itself.
-    pub(super) fn debt_claimed(
-        &mut self,
-        debt: Debt,
-        claim: Claim,
-        result: Result<DiskData, DiskError>,
-    ) {
-        match result {
-            Ok(DiskData::Claimed { held: false }) => {
-                self.acquires.want(&mut self.ctx, Asker::Debt(debt), claim)
-            }
-            result => self.ctx.local_answer(Waiter::Debt(debt), result),
-        }
+    /// Looks for the record that a member has missed, `None`: for the newest of
+    /// its name, here first.
+    fn search(&mut self, debt: Debt, key: RecordKey, at: Option<RecordId>) {
+        let me = self.ctx.me();
+        let mut others = self.ctx.record_replicas(&key);
+        others.retain(|node| *node != me && *node != debt.target);
+        let search = Search {
+            others: Sources::new(others),
+            later: at.is_none(),
+        };
+        self.payments.debts.insert(debt, search);
+        let part = Part::All;
+        self.ctx.submit(
+            DiskKind::GetRecord { key, at, part },
+            DiskTask::DebtRecord(debt),
+        );
     }
 
-    /// The record that a member missed was looked for here.
+    /// The record was looked for here.
     pub(super) fn debt_record(&mut self, debt: Debt, result: Result<DiskData, DiskError>) {
+        let me = self.ctx.me();
         match result {
-            Ok(DiskData::Record(Some(record))) if debt.target != self.ctx.me() => {
-                self.hand_on(debt, &record)
-            }
-            _ => self.ask_around(debt),
+            Ok(DiskData::Record(Some(record))) => self.hand_on(debt, me, &record),
+            Ok(_) => self.search_on(debt),
+            // What is damaged here is not gone.
+            Err(error) => self.not_found(debt, &No::Disk(error)),
         }
     }
 
-    /// Looks for the record at a replica that is not the one that lacks it.
-    fn ask_around(&mut self, debt: Debt) {
-        let Owed::Record { key, .. } = debt.owed else {
+    /// Looks for the record at the next replica that is not the one that lacks
+    /// it.
+    fn search_on(&mut self, debt: Debt) {
+        let Owed::Record { key, id } = debt.owed else {
             return;
         };
-        let me = self.ctx.me();
-        let mut replicas = self.ctx.record_replicas(&key);
-        replicas.retain(|node| *node != me && *node != debt.target && self.ctx.is_reachable(node));
-        // Another one each time: whoever has it not, or lies, is not alone.
-        let at = u32::from_be_bytes(self.ctx.random()) as usize;
-        match replicas.get(at % replicas.len().max(1)) {
-            Some(node) => self.ctx.lookup(*node, key, Part::All, Waiter::Debt(debt)),
-            None => {
-                self.payments.debts.remove(&debt);
-            }
+        let Some(search) = self.payments.debts.get_mut(&debt) else {
+            return;
+        };
+        let at = (!search.later).then_some(id);
+        if let Some(node) = search.others.next(&self.ctx) {
+            return self
+                .ctx
+                .lookup(node, key, at, Part::All, Waiter::Debt(debt));
+        }
+        //# DEBT-1: Who pays for a record MUST hand on the very one that was missed; a later
+        //# one of the name only when this node and every replica but the one that is owed
+        //# have told that they do not hold it.
+        let told = !search.others.is_passing() && !search.others.is_refused();
+        let gone = told && self.ctx.is_founded();
+        if gone && !search.later {
+            return self.search(debt, key, None);
+        }
+        // The next round tries again.
+        self.payments.debts.remove(&debt);
+    }
+
+    /// One replica, or this node, could not tell.
+    fn not_found(&mut self, debt: Debt, no: &No) {
+        if let Some(search) = self.payments.debts.get_mut(&debt) {
+            search.others.failed(no);
+            self.search_on(debt);
         }
     }
 
-    fn hand_on(&mut self, debt: Debt, record: &StoredRecord) {
+    /// Hands on a record that `from` holds, and that was checked.
+    fn hand_on(&mut self, debt: Debt, from: NodeId, record: &StoredRecord) {
         let Owed::Record { id, .. } = debt.owed else {
             return;
         };
-        if record.id() >= id {
-            self.ctx.keep(debt.target, record, true, Waiter::Debt(debt));
+        let Some(search) = self.payments.debts.get(&debt) else {
+            return;
+        };
+        let wanted = record.id() == id || (search.later && record.id() > id);
+        if !wanted {
+            self.not_found(debt, &No::Refused(Refusal::Invalid));
+        } else if debt.target == self.ctx.me() && debt.target == from {
+            self.debt_answer(debt, from, Answer::Held);
         } else {
-            self.payments.debts.remove(&debt);
+            self.ctx.keep(debt.target, record, true, Waiter::Debt(debt));
         }
     }
 
@@ -202,20 +232,29 @@ impl Node {
         result: Result<StoredRecord, RecordError>,
     ) {
         match result {
-            Ok(record) => self.hand_on(debt, &record),
+            Ok(record) => self.hand_on(debt, from, &record),
             Err(_) => {
                 self.ctx.lied(from);
-                self.payments.debts.remove(&debt);
+                self.not_found(debt, &No::Refused(Refusal::Invalid));
             }
         }
     }
 
     pub(super) fn debt_answer(&mut self, debt: Debt, from: NodeId, answer: Answer) {
         match answer {
-            Answer::Record(Some(record)) if is_of(&debt, &record) => {
-                let task = JobTask::Debt(debt, from);
-                self.ctx.job(Work::CheckRecord(record), task);
+            //# DEBT-2: A record that comes from another replica MUST be checked before it is
+            //# handed on.
+            Answer::Record(Some(record)) => {
+                if is_of(&debt, &record) {
+                    let task = JobTask::Debt(debt, from);
+                    self.ctx.job(Work::CheckRecord(record), task);
+                } else {
+                    self.not_found(debt, &No::Refused(Refusal::Invalid));
+                }
             }
+            Answer::Record(None) => self.search_on(debt),
+            //# DEBT-3: A debt MUST be kept until the member that is owed has answered that it
+            //# has the copy durable.
             Answer::Held => {
                 self.payments.debts.remove(&debt);
                 if let Some(op) = self.ctx.debts.remove(&debt) {
@@ -225,6 +264,7 @@ impl Node {
                 }
                 self.pay(debt.target);
             }
+            Answer::No(no) if from != debt.target => self.not_found(debt, &no),
             // The next round tries again.
             _ => {
                 self.payments.debts.remove(&debt);
@@ -249,12 +289,12 @@ const LEAST: Owed = Owed::Blob(Claim {
 
 /// After every debt to one member.
 const GREATEST: Owed = Owed::Record {
-    key: crate::disk::RecordKey {
+    key: RecordKey {
         namespace: NamespaceId([0xff; 32]),
         tag: NameTag([0xff; 32]),
     },
-    id: crate::version::RecordId {
-        version: crate::version::Version::MAX,
+    id: RecordId {
+        version: Version::MAX,
         head: [0xff; 32],
     },
 };

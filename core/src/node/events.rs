@@ -4,9 +4,10 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::OpId;
-use crate::output::{Event, Outcome};
+use crate::output::{Damage, Event, Outcome};
 
 #[derive(Debug, Default)]
 pub(super) struct Events {
@@ -16,7 +17,12 @@ pub(super) struct Events {
     progress: BTreeMap<OpId, u64>,
     /// That the members have changed is in the queue.
     members: bool,
+    /// Names whose record was told to be damaged.
+    damaged: BTreeSet<RecordKey>,
 }
+
+/// How many damaged names are remembered as told of.
+const DAMAGED_MAX: usize = 1024;
 
 impl Events {
     pub(super) fn new() -> Self {
@@ -31,6 +37,21 @@ impl Events {
         if !core::mem::replace(&mut self.members, true) {
             self.push(Event::Members);
         }
+    }
+
+    /// Every read of a damaged record finds it so; it is told once.
+    pub(super) fn damaged_record(&mut self, key: RecordKey) {
+        if self.damaged.len() >= DAMAGED_MAX && !self.damaged.contains(&key) {
+            self.damaged.clear();
+        }
+        if self.damaged.insert(key) {
+            self.push(Event::Damaged(Damage::Record(key)));
+        }
+    }
+
+    /// A record of this name was written: it may have been mended.
+    pub(super) fn record_kept(&mut self, key: &RecordKey) {
+        self.damaged.remove(key);
     }
 
     pub(super) fn readable(&mut self, op: OpId) {

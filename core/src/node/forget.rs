@@ -2,11 +2,12 @@
 //! if W other replicas hold it durably. The record stays: a read quorum may
 //! need it.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
-use super::open::{Open, Opening};
+use super::open::{Open, Opening, Opens};
+use super::sources::Sources;
 use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, DiskKind, RecordKey};
 use crate::error::OpError;
@@ -44,8 +45,7 @@ struct Item {
 enum Phase {
     /// A manifest node is read before it may go.
     Reading {
-        sources: VecDeque<NodeId>,
-        asked: Option<NodeId>,
+        sources: Sources,
     },
     /// Whether it is here at all.
     Local,
@@ -57,11 +57,8 @@ enum Phase {
 impl ForgetOp {
     pub(super) fn new(ctx: &mut Ctx, id: OpId, forget: Forget) -> Self {
         let reader = forget.reader;
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&forget.name),
-        };
-        let opening = Opening::new(ctx, id, reader.clone(), key, true);
+        let key = reader.key(&forget.name);
+        let opening = Opening::new(ctx, id, reader.clone(), key, None, true);
         ctx.arm(Timer::Progress(id), ctx.config.timing.operation);
         Self {
             id,
@@ -90,10 +87,7 @@ impl ForgetOp {
         match step {
             Step::Piece(number) => self.read(ctx, number, from, answer),
             Step::Blob(number) => self.checked(ctx, number, from, answer),
-            _ => {
-                let result = self.opening.answer(ctx, step, from, answer);
-                self.fail_on(ctx, result);
-            }
+            _ => self.open_with(ctx, |opening, ctx| opening.answer(ctx, step, from, answer)),
         }
     }
 
@@ -118,44 +112,16 @@ impl ForgetOp {
             }
             (Step::Piece(number), _) => {
                 if let Some(Item {
-                    phase:
-                        Phase::Reading {
-                            asked: Some(from), ..
-                        },
+                    phase: Phase::Reading { sources },
                     ..
-                }) = self.items.get(&number)
+                }) = self.items.get_mut(&number)
                 {
-                    ctx.lied(*from);
+                    sources.lied(ctx);
                 }
                 self.read_next(ctx, number);
             }
-            (_, made) => match self.opening.made(ctx, made) {
-                Ok(Some(open)) => self.opened(ctx, open),
-                result => self.fail_on(ctx, result.map(|_| ())),
-            },
+            (_, made) => self.open_with(ctx, |opening, ctx| opening.made(ctx, made)),
         }
-    }
-
-    fn fail_on(&mut self, ctx: &mut Ctx, result: Result<(), OpError>) {
-        if let Err(error) = result {
-            self.end(ctx, Err(error));
-        }
-    }
-
-    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
-        self.put = Some(open.head.head().put);
-        match open.content {
-            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
-            Content::Inline(_) => {}
-            Content::Root(root) => {
-                self.walk = Some(RangeWalk::new(
-                    &root,
-                    open.meta.chunk_size,
-                    0..open.meta.size,
-                ));
-            }
-        }
-        self.pump(ctx);
     }
 
     fn pump(&mut self, ctx: &mut Ctx) {
@@ -165,15 +131,12 @@ impl ForgetOp {
             };
             let (number, is_node) = (self.next, need.level > 0);
             self.next += 1;
-            let sources = ctx.blob_sources(&need.id);
+            let sources = Sources::new(ctx.blob_sources(&need.id));
             self.items.insert(
                 number,
                 Item {
                     need,
-                    phase: Phase::Reading {
-                        sources,
-                        asked: None,
-                    },
+                    phase: Phase::Reading { sources },
                 },
             );
             if is_node {
@@ -192,15 +155,12 @@ impl ForgetOp {
     fn read_next(&mut self, ctx: &mut Ctx, number: u64) {
         let Some(Item {
             need,
-            phase: Phase::Reading { sources, asked },
+            phase: Phase::Reading { sources },
         }) = self.items.get_mut(&number)
         else {
             return;
         };
-        let reachable =
-            core::iter::from_fn(|| sources.pop_front()).find(|node| ctx.is_reachable(node));
-        *asked = reachable;
-        match reachable {
+        match sources.next(ctx) {
             Some(source) => ctx.fetch(
                 source,
                 need.id,
@@ -214,12 +174,12 @@ impl ForgetOp {
     fn read(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {
         let Some(Item {
             need,
-            phase: Phase::Reading { asked, .. },
+            phase: Phase::Reading { sources },
         }) = self.items.get(&number)
         else {
             return;
         };
-        if *asked != Some(from) {
+        if !sources.is_asked(from) {
             return;
         }
         match answer {
@@ -256,12 +216,7 @@ impl ForgetOp {
         };
         item.phase = Phase::Local;
         let need = item.need.clone();
-        ctx.claim(
-            ctx.me(),
-            &self.claim(&need),
-            None,
-            Waiter::Op(self.id, Step::Blob(number)),
-        );
+        ctx.claim_held(&self.claim(&need), Waiter::Op(self.id, Step::Blob(number)));
     }
 
     fn checked(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {
@@ -338,10 +293,7 @@ impl ForgetOp {
 
     pub(super) fn timer(&mut self, ctx: &mut Ctx, timer: Timer) {
         match timer {
-            Timer::Answer(_) if self.put.is_none() => {
-                let result = self.opening.late(ctx);
-                self.fail_on(ctx, result);
-            }
+            Timer::Answer(_) if self.put.is_none() => self.open_with(ctx, Opening::late),
             Timer::Progress(_) => {
                 let (answered, needed) = self.opening.answers();
                 self.end(ctx, Err(OpError::Unconfirmed { answered, needed }));
@@ -352,6 +304,28 @@ impl ForgetOp {
 
     pub(super) fn cancel(&mut self, ctx: &mut Ctx) {
         self.end(ctx, Err(OpError::Cancelled { unknown: false }));
+    }
+}
+
+impl Opens for ForgetOp {
+    fn opening(&mut self) -> &mut Opening {
+        &mut self.opening
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
+        self.put = Some(open.head.head().put);
+        match open.content {
+            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
+            Content::Inline(_) => {}
+            Content::Root(root) => {
+                self.walk = Some(RangeWalk::new(
+                    &root,
+                    open.meta.chunk_size,
+                    0..open.meta.size,
+                ));
+            }
+        }
+        self.pump(ctx);
     }
 
     fn end(&mut self, ctx: &mut Ctx, result: Result<Outcome, OpError>) {

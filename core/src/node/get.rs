@@ -8,10 +8,9 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::ctx::{Ctx, Timer};
-use super::lookup::is_passing;
-use super::open::{Open, Opening};
+use super::open::{Open, Opening, Opens};
+use super::sources::Sources;
 use super::task::{Answer, JobTask, Step, Waiter};
-use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
 use crate::job::{Made, Work};
@@ -43,23 +42,15 @@ pub(super) struct GetOp {
 #[derive(Debug)]
 struct Piece {
     need: Need,
-    /// Where to look next.
-    sources: VecDeque<NodeId>,
-    /// Who was asked.
-    asked: Option<NodeId>,
-    /// A source may have it, but could not be asked.
-    passing: bool,
+    sources: Sources,
     plain: Option<Bytes>,
 }
 
 impl GetOp {
     pub(super) fn new(ctx: &mut Ctx, id: OpId, get: Get) -> Self {
         let reader = get.reader;
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&get.name),
-        };
-        let opening = Opening::new(ctx, id, reader.clone(), key, get.confirmed);
+        let key = reader.key(&get.name);
+        let opening = Opening::new(ctx, id, reader.clone(), key, get.version, get.confirmed);
         ctx.arm(Timer::Progress(id), ctx.config.timing.operation);
         Self {
             id,
@@ -91,8 +82,7 @@ impl GetOp {
         if let Step::Piece(number) = step {
             return self.fetched(ctx, number, from, answer);
         }
-        let result = self.opening.answer(ctx, step, from, answer);
-        self.fail_on(ctx, result);
+        self.open_with(ctx, |opening, ctx| opening.answer(ctx, step, from, answer));
     }
 
     pub(super) fn made(&mut self, ctx: &mut Ctx, step: Step, made: Made) {
@@ -118,68 +108,8 @@ impl GetOp {
                 }
             }
             (Step::Piece(number), _) => self.damaged(ctx, number),
-            (_, made) => match self.opening.made(ctx, made) {
-                Ok(Some(open)) => self.opened(ctx, open),
-                result => self.fail_on(ctx, result.map(|_| ())),
-            },
+            (_, made) => self.open_with(ctx, |opening, ctx| opening.made(ctx, made)),
         }
-    }
-
-    fn fail_on(&mut self, ctx: &mut Ctx, result: Result<(), OpError>) {
-        if let Err(error) = result {
-            self.end(ctx, Err(error));
-        }
-    }
-
-    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
-        let size = open.meta.size;
-        let range = match &self.wanted {
-            None => 0..size,
-            Some(range) if range.start <= range.end && range.start <= size => {
-                range.start..range.end.min(size)
-            }
-            Some(Range { start, end }) => {
-                return self.end(
-                    ctx,
-                    Err(OpError::Range {
-                        start: *start,
-                        end: *end,
-                        size,
-                    }),
-                );
-            }
-        };
-        let file = FileInfo {
-            name: open.meta.name,
-            size,
-            modified: open.meta.modified,
-            version: open.head.version(),
-            range: range.clone(),
-            unconfirmed: open.unconfirmed,
-        };
-        match open.content {
-            //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
-            //# there is no such file.
-            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
-            Content::Inline(bytes) => {
-                // The content's length is the file's: opening has checked it.
-                let part = bytes.slice(range.start as usize..range.end as usize);
-                self.ready
-                    .extend((!part.is_empty()).then_some((part, false)));
-            }
-            Content::Root(root) if !range.is_empty() => {
-                self.walk = Some(RangeWalk::new(&root, open.meta.chunk_size, range));
-            }
-            Content::Root(_) => {}
-        }
-        ctx.events.push(Event::Opened {
-            op: self.id,
-            file: file.clone(),
-        });
-        self.file = Some(file);
-        self.progressed(ctx);
-        self.pump(ctx);
-        self.hand_over(ctx);
     }
 
     // Pieces.
@@ -204,15 +134,14 @@ impl GetOp {
                 give_room(ctx, &mut self.held);
             }
             let Some(need) = need else { return };
-            let (number, sources) = (self.next, ctx.blob_sources(&need.id));
+            let sources = Sources::new(ctx.blob_sources(&need.id));
+            let number = self.next;
             self.next += 1;
             self.pieces.insert(
                 number,
                 Piece {
                     need,
                     sources,
-                    asked: None,
-                    passing: false,
                     plain: None,
                 },
             );
@@ -226,7 +155,7 @@ impl GetOp {
         let Some(piece) = self.pieces.get_mut(&number) else {
             return;
         };
-        if piece.asked != Some(from) {
+        if !piece.sources.is_asked(from) {
             return;
         }
         match answer {
@@ -253,23 +182,19 @@ impl GetOp {
                 ctx.job(work, JobTask::Op(self.id, Step::Piece(number)));
             }
             Answer::No(no) => {
-                piece.passing |= is_passing(&no);
+                piece.sources.failed(&no);
                 if !fetch_next(ctx, self.id, &mut self.pieces, number) {
                     self.missing(ctx, number);
                 }
             }
-            Answer::Record(_) | Answer::Held => {}
+            Answer::Record(_) | Answer::Page(_) | Answer::Held => {}
         }
     }
 
     /// What a source sent is not what it should be.
     fn damaged(&mut self, ctx: &mut Ctx, number: u64) {
-        if let Some(from) = self
-            .pieces
-            .get_mut(&number)
-            .and_then(|piece| piece.asked.take())
-        {
-            ctx.lied(from);
+        if let Some(piece) = self.pieces.get_mut(&number) {
+            piece.sources.lied(ctx);
         }
         if !fetch_next(ctx, self.id, &mut self.pieces, number) {
             self.missing(ctx, number);
@@ -278,13 +203,12 @@ impl GetOp {
 
     /// No source is left. Where one could not be asked, it may be asked later.
     fn missing(&mut self, ctx: &mut Ctx, number: u64) {
-        let Some(piece) = self.pieces.get_mut(&number) else {
+        let Some(piece) = self.pieces.get(&number) else {
             return;
         };
-        if !piece.passing {
+        if !piece.sources.is_passing() {
             return self.end(ctx, Err(OpError::Missing));
         }
-        piece.asked = None;
         ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
     }
 
@@ -377,9 +301,7 @@ impl GetOp {
         if self.file.is_none() {
             return self.opening.retry(ctx, peer);
         }
-        let stuck = |piece: &Piece| {
-            piece.asked.is_none() && piece.plain.is_none() && piece.sources.is_empty()
-        };
+        let stuck = |piece: &Piece| piece.plain.is_none() && piece.sources.is_exhausted();
         let stuck: alloc::vec::Vec<u64> = self
             .pieces
             .iter()
@@ -388,8 +310,7 @@ impl GetOp {
             .collect();
         for number in stuck {
             if let Some(piece) = self.pieces.get_mut(&number) {
-                piece.sources = ctx.blob_sources(&piece.need.id);
-                piece.passing = false;
+                piece.sources = Sources::new(ctx.blob_sources(&piece.need.id));
             }
             if !fetch_next(ctx, self.id, &mut self.pieces, number) {
                 self.missing(ctx, number);
@@ -403,8 +324,7 @@ impl GetOp {
         }
         match timer {
             Timer::Answer(_) if self.file.is_none() => {
-                let result = self.opening.late(ctx);
-                self.fail_on(ctx, result);
+                self.open_with(ctx, Opening::late);
             }
             Timer::Retry(_) => self.retry(ctx, None),
             Timer::Progress(_) => {
@@ -424,6 +344,64 @@ impl GetOp {
 
     pub(super) fn cancel(&mut self, ctx: &mut Ctx) {
         self.end(ctx, Err(OpError::Cancelled { unknown: false }));
+    }
+}
+
+impl Opens for GetOp {
+    fn opening(&mut self) -> &mut Opening {
+        &mut self.opening
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx, open: Open) {
+        let size = open.meta.size;
+        let range = match &self.wanted {
+            None => 0..size,
+            Some(range) if range.start <= range.end && range.start <= size => {
+                range.start..range.end.min(size)
+            }
+            Some(Range { start, end }) => {
+                return self.end(
+                    ctx,
+                    Err(OpError::Range {
+                        start: *start,
+                        end: *end,
+                        size,
+                    }),
+                );
+            }
+        };
+        let file = FileInfo {
+            name: open.meta.name,
+            size,
+            modified: open.meta.modified,
+            id: open.head.id(),
+            put: open.head.head().put,
+            range: range.clone(),
+            unconfirmed: open.unconfirmed,
+        };
+        match open.content {
+            //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
+            //# there is no such file.
+            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
+            Content::Inline(bytes) => {
+                // The content's length is the file's: opening has checked it.
+                let part = bytes.slice(range.start as usize..range.end as usize);
+                self.ready
+                    .extend((!part.is_empty()).then_some((part, false)));
+            }
+            Content::Root(root) if !range.is_empty() => {
+                self.walk = Some(RangeWalk::new(&root, open.meta.chunk_size, range));
+            }
+            Content::Root(_) => {}
+        }
+        ctx.events.push(Event::Opened {
+            op: self.id,
+            file: file.clone(),
+        });
+        self.file = Some(file);
+        self.progressed(ctx);
+        self.pump(ctx);
+        self.hand_over(ctx);
     }
 
     fn end(&mut self, ctx: &mut Ctx, result: Result<Outcome, OpError>) {
@@ -448,25 +426,12 @@ fn fetch_next(ctx: &mut Ctx, op: OpId, pieces: &mut BTreeMap<u64, Piece>, number
     //# READ-6: A reader MUST ask for a blob at one member after another, in the order of
     //# its slot, itself first, before it calls it missing; one that sends a wrong blob is
     //# passed over.
-    while let Some(source) = piece.sources.pop_front() {
-        if source == ctx.me() && ctx.config.weight == 0 {
-            continue;
-        }
-        if !ctx.is_reachable(&source) {
-            piece.passing = true;
-            continue;
-        }
-        piece.asked = Some(source);
-        ctx.fetch(
-            source,
-            piece.need.id,
-            BLOB_MAX,
-            Waiter::Op(op, Step::Piece(number)),
-        );
-        return true;
+    let source = piece.sources.next(ctx);
+    if let Some(source) = source {
+        let waiter = Waiter::Op(op, Step::Piece(number));
+        ctx.fetch(source, piece.need.id, BLOB_MAX, waiter);
     }
-    piece.asked = None;
-    false
+    source.is_some()
 }
 
 /// Takes the room of one chunk. A reader that takes nothing holds one of its

@@ -9,11 +9,8 @@ use super::ctx::{Ctx, Timer};
 use super::task::{Answer, No, Step, Waiter};
 use crate::disk::{DiskError, Part, RecordKey, StoredRecord};
 use crate::id::{NodeId, OpId};
-use crate::version::Version;
+use crate::version::RecordId;
 use crate::wire::message::Refusal;
-
-/// What orders records of one name.
-pub(super) type Rank = (Version, [u8; 32]);
 
 /// What is enough of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +20,8 @@ pub(super) enum Until {
     /// A read quorum, whatever it says: enough to go above all that is
     /// finished.
     Quorum,
+    /// This very record, from whoever holds it, or else everyone's word.
+    Held(RecordId),
 }
 
 #[derive(Debug)]
@@ -46,6 +45,7 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Lookup {
     op: OpId,
+    step: Step,
     key: RecordKey,
     until: Until,
     needed: usize,
@@ -55,10 +55,17 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub(super) fn new(ctx: &Ctx, op: OpId, key: RecordKey, until: Until) -> Self {
-        let needed = ctx.config.read_quorum();
+    /// Answers come to `op` at `step`: one for each look-up that it makes.
+    pub(super) fn new(ctx: &Ctx, op: OpId, step: Step, key: RecordKey, until: Until) -> Self {
+        //# READ-7: A reader that names a record MUST take it from any one replica that
+        //# has it whole, and MUST believe only all R replicas that there is none.
+        let needed = match until {
+            Until::Agreed | Until::Quorum => ctx.config.read_quorum(),
+            Until::Held(_) => ctx.config.replicas.into(),
+        };
         Self {
             op,
+            step,
             key,
             until,
             needed,
@@ -80,7 +87,7 @@ impl Lookup {
         //# the newest record of their answers when R - W + 1 replicas hold that very
         //# one.
         for (at, node) in replicas.into_iter().enumerate() {
-            let whole = at == 0 && self.until == Until::Agreed;
+            let whole = at == 0 && self.until != Until::Quorum;
             self.ask(ctx, node, if whole { Part::All } else { Part::Head });
         }
         ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
@@ -88,25 +95,47 @@ impl Lookup {
 
     fn ask(&mut self, ctx: &mut Ctx, node: NodeId, part: Part) {
         self.replicas.insert(node, Asked::Waiting);
-        ctx.lookup(node, self.key, part, Waiter::Op(self.op, Step::Lookup));
+        let waiter = Waiter::Op(self.op, self.step);
+        ctx.lookup(node, self.key, self.named(), part, waiter);
     }
 
     pub(super) fn answer(&mut self, from: NodeId, answer: Answer) {
-        let Some(asked @ Asked::Waiting) = self.replicas.get_mut(&from) else {
+        if !matches!(self.replicas.get(&from), Some(Asked::Waiting)) {
             return;
-        };
-        *asked = match answer {
-            Answer::Record(record)
-                if record.as_ref().is_none_or(|record| record.key == self.key) =>
-            {
-                Asked::Told(record)
-            }
+        }
+        let asked = match answer {
+            Answer::Record(None) => Asked::Told(None),
+            Answer::Record(Some(record)) if self.is_wanted(&record) => Asked::Told(Some(record)),
             Answer::Record(_) => Asked::Lied,
             Answer::No(No::Disk(DiskError::Corrupt) | No::Refused(Refusal::Failed)) => {
                 Asked::Unread
             }
             _ => Asked::Failed,
         };
+        self.replicas.insert(from, asked);
+    }
+
+    /// The record that is looked for, unless it is the newest.
+    pub(super) fn named(&self) -> Option<RecordId> {
+        match self.until {
+            Until::Held(id) => Some(id),
+            Until::Agreed | Until::Quorum => None,
+        }
+    }
+
+    /// Whether it says that it is what was asked for.
+    pub(super) fn is_wanted(&self, record: &StoredRecord) -> bool {
+        record.key == self.key && self.named().is_none_or(|id| record.id() == id)
+    }
+
+    /// Asks `node` for the whole of the record that it has told of.
+    pub(super) fn fetch(&self, ctx: &mut Ctx, node: NodeId, waiter: Waiter) {
+        ctx.lookup(node, self.key, self.named(), Part::All, waiter);
+    }
+
+    /// `node` could not give all of what it told of.
+    pub(super) fn take_back(&mut self, node: NodeId) {
+        self.replicas.insert(node, Asked::Failed);
     }
 
     /// Asks `peer` again, which can be reached again.
@@ -156,13 +185,14 @@ impl Lookup {
             //# seconds unless configured); then the newest record counts, if R - W
             //# + 1 have answered at all.
             Until::Agreed => enough && (!waiting || self.agreed()),
+            Until::Held(_) => enough || self.newest().is_some(),
         }
     }
 
     /// Whether a read quorum holds the same newest record. That nobody holds
     /// any is only believed of all.
     fn agreed(&self) -> bool {
-        let Some(newest) = self.newest().map(|(_, newest)| rank(newest)) else {
+        let Some(newest) = self.newest().map(|(_, newest)| newest.id()) else {
             return false;
         };
         self.holders(newest).count() >= self.needed
@@ -182,21 +212,21 @@ impl Lookup {
     pub(super) fn newest(&self) -> Option<(NodeId, &StoredRecord)> {
         self.told()
             .filter_map(|(node, record)| Some((node, record?)))
-            .max_by_key(|(_, record)| (rank(record), is_whole(record)))
+            .max_by_key(|(_, record)| (record.id(), is_whole(record)))
     }
 
-    /// Who holds the record of this rank.
-    pub(super) fn holders(&self, of: Rank) -> impl Iterator<Item = NodeId> {
+    /// Who holds this record.
+    pub(super) fn holders(&self, of: RecordId) -> impl Iterator<Item = NodeId> {
         self.told()
-            .filter(move |(_, record)| record.is_some_and(|record| rank(record) == of))
+            .filter(move |(_, record)| record.is_some_and(|record| record.id() == of))
             .map(|(node, _)| node)
     }
 
     /// Who answered and holds an older one or none, or could not read what it
     /// holds.
-    pub(super) fn stale(&self, newest: Rank) -> Vec<NodeId> {
+    pub(super) fn stale(&self, newest: RecordId) -> Vec<NodeId> {
         let older =
-            |record: Option<&StoredRecord>| record.is_none_or(|record| rank(record) < newest);
+            |record: Option<&StoredRecord>| record.is_none_or(|record| record.id() < newest);
         let replicas = self.replicas.iter().filter(|(_, asked)| match asked {
             Asked::Told(record) => older(record.as_deref()),
             Asked::Unread => true,
@@ -207,15 +237,11 @@ impl Lookup {
 
     /// What `node` told is not what its signature says: it counts no more. The
     /// same record told by others may still be right: neither signature nor
-    /// parts go into its rank.
+    /// parts go into its id.
     pub(super) fn reject(&mut self, ctx: &mut Ctx, node: NodeId) {
         self.replicas.insert(node, Asked::Lied);
         ctx.lied(node);
     }
-}
-
-pub(super) fn rank(record: &StoredRecord) -> Rank {
-    (record.version, record.head_hash)
 }
 
 /// Whether meta and content came with the head.

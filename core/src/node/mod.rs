@@ -4,6 +4,7 @@
 mod acquire;
 mod answers;
 mod book;
+mod browse;
 mod copies;
 mod ctx;
 mod debts;
@@ -13,14 +14,18 @@ mod gate;
 mod get;
 mod lookup;
 mod membership;
+mod merge;
 mod open;
+mod pages;
 mod peers;
 mod put;
 mod queues;
 mod reach;
 mod roll;
+mod rows;
 mod serve;
 mod session;
+mod sources;
 mod task;
 
 use alloc::boxed::Box;
@@ -33,6 +38,7 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use self::acquire::Acquires;
+use self::browse::BrowseOp;
 use self::ctx::{Ctx, Timer};
 use self::debts::Payments;
 use self::forget::ForgetOp;
@@ -41,12 +47,17 @@ use self::put::PutOp;
 use self::serve::Serves;
 use self::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
-use crate::disk::{DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Loaded};
+use crate::disk::{
+    DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Loaded, RecordKey, Row,
+};
 use crate::error::{Busy, ConfigError, PushError};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::Input;
 use crate::job::{Job, JobDone, Made};
-use crate::output::{Event, Forget, Get, PeerStatus, Put, Remove, Status, Wake};
+use crate::output::{
+    Damage, Entry, Event, Forget, Get, History, List, PeerStatus, Put, Remove, Restore, Status,
+    Wake,
+};
 use crate::time::Instant;
 use crate::version::Version;
 
@@ -79,6 +90,7 @@ enum Op {
     Put(Box<PutOp>),
     Get(Box<GetOp>),
     Forget(Box<ForgetOp>),
+    Browse(Box<BrowseOp>),
 }
 
 // Making a node, and facts.
@@ -191,10 +203,35 @@ impl Node {
         })
     }
 
+    /// Lists the names of a namespace; the entries are taken by
+    /// [`Node::poll_entry`].
+    pub fn list(&mut self, now: Instant, list: List) -> Result<OpId, Busy<List>> {
+        self.start(now, list, false, |ctx, id, list| {
+            Op::Browse(Box::new(BrowseOp::list(ctx, id, list)))
+        })
+    }
+
+    /// Lists the versions of a name; the entries are taken by
+    /// [`Node::poll_entry`].
+    pub fn history(&mut self, now: Instant, history: History) -> Result<OpId, Busy<History>> {
+        self.start(now, history, false, |ctx, id, history| {
+            Op::Browse(Box::new(BrowseOp::history(ctx, id, history)))
+        })
+    }
+
     /// Removes a file: a tombstone becomes its newest version.
     pub fn remove(&mut self, now: Instant, remove: Remove) -> Result<OpId, Busy<Remove>> {
         self.start(now, remove, true, |ctx, id, remove| {
             Op::Put(Box::new(PutOp::remove(ctx, id, remove)))
+        })
+    }
+
+    /// Makes an older version's content the newest again. Its blobs are claimed
+    /// anew where they lie: none of the file's bytes comes here, but to a
+    /// replica that lacks them.
+    pub fn restore(&mut self, now: Instant, restore: Restore) -> Result<OpId, Busy<Restore>> {
+        self.start(now, restore, true, |ctx, id, restore| {
+            Op::Put(Box::new(PutOp::restore(ctx, id, restore)))
         })
     }
 
@@ -214,6 +251,7 @@ impl Node {
             Some(Op::Put(put)) => put.cancel(&mut self.ctx),
             Some(Op::Get(get)) => get.cancel(&mut self.ctx),
             Some(Op::Forget(forget)) => forget.cancel(&mut self.ctx),
+            Some(Op::Browse(browse)) => browse.cancel(&mut self.ctx),
             None => {}
         }
         self.settle();
@@ -267,6 +305,17 @@ impl Node {
         let data = get.data(&mut self.ctx, max);
         self.settle();
         data
+    }
+
+    /// The next entry of a list or history. Nothing more is asked for before
+    /// all that are there are taken.
+    pub fn poll_entry(&mut self, op: OpId) -> Option<Entry> {
+        let Some(Op::Browse(browse)) = self.ops.get_mut(&op) else {
+            return None;
+        };
+        let entry = browse.entry(&mut self.ctx);
+        self.settle();
+        entry
     }
 
     /// The next operation for the store.
@@ -349,18 +398,21 @@ impl Node {
         let Some((task, key, result)) = self.ctx.disk.complete(done) else {
             return;
         };
-        if let (Err(DiskError::Corrupt), DiskKey::Blob(blob)) = (&result, key) {
-            self.ctx.events.push(Event::Damaged { blob });
-        }
+        self.tell_damage(key, &result);
         match task {
             DiskTask::Load => self.loaded(result),
             DiskTask::Reach(waiter) => self.ctx.local_answer(waiter, result),
             DiskTask::Lookup { conn, request } => self.looked_up(conn, request, result),
+            DiskTask::Page {
+                conn,
+                request,
+                kind,
+            } => self.listed(conn, request, kind, result),
             DiskTask::Keep { conn, request } => self.kept(conn, request, result),
             DiskTask::Serve { conn, request } => self.fetched(conn, request, result),
             DiskTask::Claim(asker, claim) => self.claimed(asker, claim, result),
             DiskTask::Acquired(id) => self.acquired(id, result),
-            DiskTask::DebtClaim(debt, claim) => self.debt_claimed(debt, claim, result),
+            DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
             DiskTask::Members => self.members_kept(result),
             DiskTask::DebtsCleared => {
@@ -371,6 +423,38 @@ impl Node {
         }
     }
 
+    /// Tells what of the store this outcome shows to be damaged, or mended.
+    fn tell_damage(&mut self, key: DiskKey, result: &Result<DiskData, DiskError>) {
+        let events = &mut self.ctx.events;
+        match (result, key) {
+            (Err(DiskError::Corrupt), DiskKey::Blob(blob)) => {
+                events.push(Event::Damaged(Damage::Blob(blob)));
+            }
+            (Err(DiskError::Corrupt), DiskKey::Record(key)) => events.damaged_record(key),
+            (Ok(DiskData::Done), DiskKey::Record(key)) => events.record_kept(&key),
+            (
+                Ok(DiskData::Page(page)),
+                DiskKey::Names(namespace) | DiskKey::Record(RecordKey { namespace, .. }),
+            ) => {
+                for row in &page.rows {
+                    if let Row::Damaged { tag, .. } = *row {
+                        events.damaged_record(RecordKey { namespace, tag });
+                    }
+                }
+            }
+            (Ok(DiskData::Loaded(loaded)), _) => {
+                if loaded.index_rebuilt {
+                    events.push(Event::Damaged(Damage::Index));
+                }
+                if loaded.lost > 0 {
+                    let entries = loaded.lost;
+                    events.push(Event::Damaged(Damage::Log { entries }));
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn loaded(&mut self, result: Result<DiskData, DiskError>) {
         let Loaded {
             starts,
@@ -378,6 +462,7 @@ impl Node {
             debts,
             records,
             blobs,
+            ..
         } = match result {
             Ok(DiskData::Loaded(loaded)) => loaded,
             Ok(_) => return,
@@ -403,6 +488,7 @@ impl Node {
                 Some(Op::Put(put)) => put.made(&mut self.ctx, step, made),
                 Some(Op::Get(get)) => get.made(&mut self.ctx, step, made),
                 Some(Op::Forget(forget)) => forget.made(&mut self.ctx, step, made),
+                Some(Op::Browse(browse)) => browse.made(&mut self.ctx, made),
                 None => {}
             },
             (
@@ -443,6 +529,7 @@ impl Node {
                     Some(Op::Put(put)) => put.timer(&mut self.ctx, timer),
                     Some(Op::Get(get)) => get.timer(&mut self.ctx, timer),
                     Some(Op::Forget(forget)) => forget.timer(&mut self.ctx, timer),
+                    Some(Op::Browse(browse)) => browse.timer(&mut self.ctx, timer),
                     None => {}
                 }
             }
@@ -465,8 +552,10 @@ impl Node {
                 self.cooled(blob);
             } else if core::mem::take(&mut self.ctx.get_room) {
                 for op in core::mem::take(&mut self.ctx.get_waiting) {
-                    if let Some(Op::Get(get)) = self.ops.get_mut(&op) {
-                        get.room(&mut self.ctx);
+                    match self.ops.get_mut(&op) {
+                        Some(Op::Get(get)) => get.room(&mut self.ctx),
+                        Some(Op::Browse(browse)) => browse.room(&mut self.ctx),
+                        _ => {}
                     }
                 }
             } else {
@@ -483,6 +572,7 @@ impl Node {
                 Some(Op::Put(put)) => put.answer(&mut self.ctx, step, from, answer),
                 Some(Op::Get(get)) => get.answer(&mut self.ctx, step, from, answer),
                 Some(Op::Forget(forget)) => forget.answer(&mut self.ctx, step, from, answer),
+                Some(Op::Browse(browse)) => browse.answer(&mut self.ctx, from, answer),
                 None => {}
             },
             Waiter::Acquire(id) => self.acquire_answer(id, from, answer),
@@ -497,6 +587,7 @@ impl Node {
                 Op::Put(put) => put.retry(&mut self.ctx, peer),
                 Op::Get(get) => get.retry(&mut self.ctx, peer),
                 Op::Forget(forget) => forget.retry(&mut self.ctx, peer),
+                Op::Browse(browse) => browse.retry(&mut self.ctx, peer),
             }
         }
     }
@@ -506,6 +597,7 @@ impl Node {
             Op::Put(put) => put.is_over(),
             Op::Get(get) => get.is_over(),
             Op::Forget(forget) => forget.is_over(),
+            Op::Browse(browse) => browse.is_over(),
         };
         let ended: Vec<OpId> = self
             .ops

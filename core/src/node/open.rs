@@ -1,20 +1,41 @@
-//! Finding and opening a name's newest record: what a get and a forget begin
-//! with.
+//! Finding and opening a record of a name: what a get and a forget begin with.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use super::ctx::{Ctx, Timer};
-use super::lookup::{Lookup, Rank, Until, is_whole, rank};
+use super::lookup::{Lookup, Until, is_whole};
 use super::task::{Answer, JobTask, Step, Waiter};
-use crate::disk::{Part, RecordKey, StoredRecord};
+use crate::disk::{RecordKey, StoredRecord};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
 use crate::job::{Made, Work};
-use crate::output::Unconfirmed;
+use crate::output::{Outcome, Unconfirmed};
 use crate::seal::{Content, Meta, Reader, RecordError, SignedHead};
+use crate::version::RecordId;
 
-/// A name's newest record, open.
+/// An operation that begins by opening a record.
+pub(super) trait Opens {
+    fn opening(&mut self) -> &mut Opening;
+    fn opened(&mut self, ctx: &mut Ctx, open: Open);
+    fn end(&mut self, ctx: &mut Ctx, result: Result<Outcome, OpError>);
+
+    /// Hands something to the opening, and goes on as that says.
+    fn open_with(
+        &mut self,
+        ctx: &mut Ctx,
+        step: impl FnOnce(&mut Opening, &mut Ctx) -> Result<Option<Open>, OpError>,
+    ) {
+        match step(self.opening(), ctx) {
+            Ok(Some(open)) => self.opened(ctx, open),
+            Ok(None) => {}
+            Err(error) => self.end(ctx, Err(error)),
+        }
+    }
+}
+
+/// A record, open.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) head: SignedHead,
@@ -27,7 +48,6 @@ pub(super) struct Open {
 pub(super) struct Opening {
     op: OpId,
     reader: Reader,
-    key: RecordKey,
     confirmed: bool,
     lookup: Lookup,
     state: State,
@@ -38,7 +58,7 @@ enum State {
     Looking,
     /// The whole of a record of which only the head came.
     Fetching {
-        of: Rank,
+        of: RecordId,
         tried: BTreeSet<NodeId>,
     },
     /// What this replica told.
@@ -47,18 +67,20 @@ enum State {
 }
 
 impl Opening {
+    /// Looks for the newest record of a name, or for the one that is named.
     pub(super) fn new(
         ctx: &mut Ctx,
         op: OpId,
         reader: Reader,
         key: RecordKey,
+        at: Option<RecordId>,
         confirmed: bool,
     ) -> Self {
-        let lookup = Lookup::new(ctx, op, key, Until::Agreed);
+        let until = at.map_or(Until::Agreed, Until::Held);
+        let lookup = Lookup::new(ctx, op, Step::Lookup, key, until);
         let mut opening = Self {
             op,
             reader,
-            key,
             confirmed,
             lookup,
             state: State::Looking,
@@ -77,9 +99,9 @@ impl Opening {
     }
 
     /// The deadline for missing answers has passed.
-    pub(super) fn late(&mut self, ctx: &mut Ctx) -> Result<(), OpError> {
+    pub(super) fn late(&mut self, ctx: &mut Ctx) -> Result<Option<Open>, OpError> {
         self.lookup.set_late();
-        self.look(ctx)
+        self.look(ctx).map(|()| None)
     }
 
     /// How many replicas have answered, of how many that are needed.
@@ -93,23 +115,25 @@ impl Opening {
         step: Step,
         from: NodeId,
         answer: Answer,
-    ) -> Result<(), OpError> {
+    ) -> Result<Option<Open>, OpError> {
         match (step, &self.state) {
             (Step::Lookup, _) => {
                 self.lookup.answer(from, answer);
-                self.look(ctx)
+                self.look(ctx)?;
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {
                 Answer::Record(Some(record))
-                    if record.key == self.key && rank(&record) >= *of && is_whole(&record) =>
+                    if self.lookup.is_wanted(&record)
+                        && record.id() >= *of
+                        && is_whole(&record) =>
                 {
                     self.check(ctx, from, record);
-                    Ok(())
                 }
-                _ => self.fetch_next(ctx),
+                _ => self.fetch_next(ctx)?,
             },
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(None)
     }
 
     fn look(&mut self, ctx: &mut Ctx) -> Result<(), OpError> {
@@ -121,7 +145,8 @@ impl Opening {
         //# READ-3: With fewer answers a reader MUST say that what it returns is
         //# unconfirmed, and how many answers there were of how many; or fail with these
         //# numbers, if no record came or its caller wants only what is confirmed.
-        if answered < needed && (self.confirmed || newest.is_none()) {
+        let confirmed = self.confirmed && self.lookup.named().is_none();
+        if answered < needed && (confirmed || newest.is_none()) {
             return Err(OpError::Unconfirmed { answered, needed });
         }
         let Some((from, newest)) = newest else {
@@ -133,7 +158,7 @@ impl Opening {
             Ok(())
         } else {
             self.state = State::Fetching {
-                of: rank(newest),
+                of: newest.id(),
                 tried: BTreeSet::new(),
             };
             self.fetch_next(ctx)
@@ -149,12 +174,22 @@ impl Opening {
             .lookup
             .holders(*of)
             .find(|node| !tried.contains(node) && ctx.is_reachable(node));
-        let Some(next) = next else {
+        if let Some(next) = next {
+            tried.insert(next);
+            let waiter = Waiter::Op(self.op, Step::Body);
+            self.lookup.fetch(ctx, next, waiter);
+            return Ok(());
+        }
+        if self.lookup.named().is_none() {
             return Err(OpError::Missing);
-        };
-        tried.insert(next);
-        ctx.lookup(next, self.key, Part::All, Waiter::Op(self.op, Step::Body));
-        Ok(())
+        }
+        // Those who have not answered yet may have it too.
+        let holders: Vec<NodeId> = self.lookup.holders(*of).collect();
+        for node in holders {
+            self.lookup.take_back(node);
+        }
+        self.state = State::Looking;
+        self.look(ctx)
     }
 
     fn check(&mut self, ctx: &mut Ctx, from: NodeId, record: Box<StoredRecord>) {
@@ -177,7 +212,9 @@ impl Opening {
                 let (head, meta, content) = *opened;
                 self.repair(ctx);
                 let (answered, needed) = self.answers();
-                let unconfirmed = (answered < needed).then_some(Unconfirmed { answered, needed });
+                // One that was named is that one, whoever told it.
+                let confirmed = answered >= needed || self.lookup.named().is_some();
+                let unconfirmed = (!confirmed).then_some(Unconfirmed { answered, needed });
                 Ok(Some(Open {
                     head,
                     meta,
@@ -202,9 +239,13 @@ impl Opening {
     /// Hands the record on to replicas that lack it.
     fn repair(&mut self, ctx: &mut Ctx) {
         if let State::Checking(_, record) = core::mem::replace(&mut self.state, State::Done) {
-            //# READ-5: A reader SHOULD hand on the record that it has opened to
-            //# replicas that answered with an older one or none, or refused as failed.
-            for node in self.lookup.stale(rank(&record)) {
+            //# READ-5: A reader SHOULD hand on the newest record, which it has opened,
+            //# to replicas that answered with an older one or none, or refused as
+            //# failed.
+            if self.lookup.named().is_some() {
+                return;
+            }
+            for node in self.lookup.stale(record.id()) {
                 ctx.keep(node, &record, true, Waiter::Nobody);
             }
         }
@@ -213,7 +254,7 @@ impl Opening {
 
 /// Whether whoever handed the record over must know that it is wrong: its
 /// signature does not stand, or its parts are not those that were signed.
-fn is_forged(error: &RecordError) -> bool {
+pub(super) fn is_forged(error: &RecordError) -> bool {
     matches!(
         error,
         RecordError::HeadLength(_)
@@ -227,7 +268,7 @@ fn is_forged(error: &RecordError) -> bool {
     )
 }
 
-fn unreadable(error: &RecordError) -> &'static str {
+pub(super) fn unreadable(error: &RecordError) -> &'static str {
     match error {
         RecordError::Format(_) | RecordError::Suite(_) | RecordError::Kind(_) => {
             "it was made by a newer version"

@@ -1,4 +1,4 @@
-//! Reaching replicas: the same four questions to a peer, by a message, or to
+//! Reaching replicas: the same five questions to a peer, by a message, or to
 //! this node itself, by its disk. The answer comes by [`Ctx::answers`] to
 //! whoever asked, always, once.
 
@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use super::ctx::{Ctx, Timer};
+use super::pages::Query;
 use super::session::Pending;
 use super::task::{Answer, DiskTask, No, Waiter};
 
@@ -15,23 +16,35 @@ use crate::disk::{Claim, DiskData, DiskError, DiskKind, Part, RecordKey, StoredR
 use crate::id::{BlobId, ConnId, NodeId};
 use crate::output::Event;
 use crate::seal::Head;
+use crate::version::RecordId;
 use crate::wire::message::{self, RecordParts, Refusal, kind};
 
 impl Ctx {
-    /// Asks `node` for its newest record of a name. Answers `Record`.
-    pub(super) fn lookup(&mut self, node: NodeId, key: RecordKey, part: Part, waiter: Waiter) {
+    /// Asks `node` for a record of a name, its newest unless `at` names one.
+    /// Answers `Record`.
+    pub(super) fn lookup(
+        &mut self,
+        node: NodeId,
+        key: RecordKey,
+        at: Option<RecordId>,
+        part: Part,
+        waiter: Waiter,
+    ) {
         if node == self.me() {
-            return self.submit(
-                DiskKind::GetRecord {
-                    key,
-                    at: None,
-                    part,
-                },
-                DiskTask::Reach(waiter),
-            );
+            let kind = DiskKind::GetRecord { key, at, part };
+            return self.submit(kind, DiskTask::Reach(waiter));
         }
-        let body = message::encode(&message::Lookup { key, part });
+        let body = message::encode(&message::Lookup { key, part, at });
         self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);
+    }
+
+    /// Asks `node` for a page of rows. Answers `Page`.
+    pub(super) fn page(&mut self, node: NodeId, query: Query, waiter: Waiter) {
+        if node == self.me() {
+            return self.submit(query.disk(), DiskTask::Reach(waiter));
+        }
+        let pending = Pending::Page { waiter, query };
+        self.ask(node, query.kind(), query.body(), pending, waiter);
     }
 
     /// Has `node` keep a record. Answers `Held`.
@@ -54,7 +67,8 @@ impl Ctx {
     }
 
     /// Has `node` hold a blob, which it fetches from here or from others if it
-    /// has to; this node itself is handed the bytes. Answers `Held`.
+    /// has to; this node itself is handed the bytes, or like any other gets
+    /// them from others. Answers `Held`.
     pub(super) fn claim(
         &mut self,
         node: NodeId,
@@ -63,16 +77,13 @@ impl Ctx {
         waiter: Waiter,
     ) {
         if node == self.me() {
-            let kind = match bytes {
-                Some(bytes) => DiskKind::PutBlob {
-                    claim: *claim,
-                    bytes: bytes.clone(),
-                },
-                None => DiskKind::Claim(*claim),
+            self.is_counted_on(&claim.blob);
+            let claim = *claim;
+            let Some(bytes) = bytes.cloned() else {
+                return self.submit(DiskKind::Claim(claim), DiskTask::Hold(waiter, claim));
             };
             self.holding = true;
-            self.is_counted_on(&claim.blob);
-            return self.submit(kind, DiskTask::Reach(waiter));
+            return self.submit(DiskKind::PutBlob { claim, bytes }, DiskTask::Reach(waiter));
         }
         let now = self.now;
         match self.session(&node) {
@@ -90,6 +101,13 @@ impl Ctx {
                 self.queued(conn);
             }
         }
+    }
+
+    /// Asks whether this node holds a blob, which is claimed then. Answers
+    /// `Held`.
+    pub(super) fn claim_held(&mut self, claim: &Claim, waiter: Waiter) {
+        self.is_counted_on(&claim.blob);
+        self.submit(DiskKind::Claim(*claim), DiskTask::Reach(waiter));
     }
 
     /// Asks `node` for a blob of at most `max` bytes. Answers `Blob`.
@@ -154,6 +172,7 @@ impl Ctx {
     pub(super) fn local_answer(&mut self, waiter: Waiter, result: Result<DiskData, DiskError>) {
         let answer = match result {
             Ok(DiskData::Record(record)) => Answer::Record(record.map(Box::new)),
+            Ok(DiskData::Page(page)) => Answer::Page(page),
             Ok(DiskData::Blob(bytes)) => Answer::Blob {
                 bytes,
                 verified: true,
@@ -172,6 +191,7 @@ impl Ctx {
     pub(super) fn give_up(&mut self, node: NodeId, pending: Pending, no: &No) {
         let waiters: Vec<Waiter> = match pending {
             Pending::Lookup { waiter }
+            | Pending::Page { waiter, .. }
             | Pending::Keep { waiter }
             | Pending::Fetch { waiter, .. } => [waiter].into(),
             Pending::Claim { waiters, .. } => waiters.into_iter().flatten().collect(),

@@ -4,11 +4,13 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use bytes::Bytes;
 
 use super::Node;
 use super::ctx::Ctx;
+use super::pages::{Order, Place, Query};
 use super::reach::stored;
 use super::task::{Asker, ClaimRef, DiskTask, JobTask, refusal};
 use crate::disk::{Claim, DiskData, DiskError, DiskKind, StoredRecord};
@@ -17,10 +19,10 @@ use crate::id::{BlobId, ConnId};
 use crate::job::Work;
 use crate::seal::{BLOB_HEADER, BLOB_MAX, RecordError};
 use crate::time::UnixMillis;
-use crate::wire::frame::{Flags, Frame};
+use crate::wire::frame::{BODY_MAX, Flags, Frame};
 use crate::wire::message::{
-    self, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Keep, Lookup, RecordParts, Refusal,
-    Refused, kind,
+    self, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Keep, Lookup, PAGE_MAX, RecordParts,
+    Refusal, Refused, Rows, kind,
 };
 
 /// How far a new record's version may be ahead of this node's clock.
@@ -150,17 +152,29 @@ impl Node {
         let bad = |_| PeerFault::BadMessage;
         match frame.kind {
             kind::LOOKUP => {
-                let Lookup { key, part } = message::decode(&frame.body).map_err(bad)?;
+                let Lookup { key, part, at } = message::decode(&frame.body).map_err(bad)?;
                 if self.is_serving(conn, request) {
                     self.ctx.submit(
-                        DiskKind::GetRecord {
-                            key,
-                            at: None,
-                            part,
-                        },
+                        DiskKind::GetRecord { key, at, part },
                         DiskTask::Lookup { conn, request },
                     );
                 }
+            }
+            kind::LIST => {
+                let message::List {
+                    namespace,
+                    after,
+                    max,
+                } = message::decode(&frame.body).map_err(bad)?;
+                let (order, behind) = (Order::Names(namespace), after.map(Place::Name));
+                self.on_listing(conn, request, Query { order, behind, max });
+            }
+            kind::HISTORY => {
+                let message::History { key, below, max } =
+                    message::decode(&frame.body).map_err(bad)?;
+                let behind = below.map(|id| Place::Version(Reverse(id)));
+                let order = Order::Versions(key);
+                self.on_listing(conn, request, Query { order, behind, max });
             }
             kind::KEEP => {
                 let Keep { record, repair } = message::decode(&frame.body).map_err(bad)?;
@@ -188,8 +202,8 @@ impl Node {
     /// Whether this node holds data and is ready; otherwise the request is
     /// refused.
     fn is_serving(&mut self, conn: ConnId, request: u32) -> bool {
-        //# KEEP-6: A node of weight 0 MUST refuse LOOKUP, KEEP and CLAIM as not
-        //# storing, and one whose store is not loaded yet as busy.
+        //# KEEP-6: A node of weight 0 MUST refuse LOOKUP, LIST, HISTORY, KEEP and CLAIM
+        //# as not storing, and one whose store is not loaded yet as busy.
         let reason = match (self.ctx.config.weight, self.ctx.ready) {
             (0, _) => Refusal::NotStoring,
             (_, false) => Refusal::Busy,
@@ -282,9 +296,9 @@ impl Node {
         result: Result<DiskData, DiskError>,
     ) {
         match result {
-            //# KEEP-5: LOOKUP MUST be answered with the newest record that is held
-            //# of the name, durable there, or with none. If that record is damaged,
-            //# LOOKUP MUST be refused, as failed.
+            //# KEEP-5: LOOKUP MUST be answered with the record that it names, or else
+            //# the newest, if it is held of the name, durable there, or with none. If
+            //# that record is damaged, LOOKUP MUST be refused, as failed.
             Ok(DiskData::Record(_)) if self.is_full(conn) => {
                 self.refuse(conn, request, Refusal::Busy);
             }
@@ -299,6 +313,52 @@ impl Node {
                     request,
                     &message::encode(&found),
                 );
+            }
+            _ => self.refuse(conn, request, Refusal::Failed),
+        }
+    }
+
+    fn on_listing(&mut self, conn: ConnId, request: u32, query: Query) {
+        if self.is_serving(conn, request) {
+            //# LIST-2: A page MUST NOT be longer than 65,472 bytes, nor than was asked
+            //# for, unless it is one row. A row of a record counts as its head, its meta
+            //# and 96 bytes, one of a damaged record as 96.
+            let max = query.max.min(PAGE_MAX);
+            let query = Query { max, ..query };
+            let kind = query.kind();
+            self.ctx.submit(
+                query.disk(),
+                DiskTask::Page {
+                    conn,
+                    request,
+                    kind,
+                },
+            );
+        }
+    }
+
+    pub(super) fn listed(
+        &mut self,
+        conn: ConnId,
+        request: u32,
+        kind: u8,
+        result: Result<DiskData, DiskError>,
+    ) {
+        let full = self.is_full(conn);
+        match result {
+            Ok(DiskData::Page(_)) if full => self.refuse(conn, request, Refusal::Busy),
+            //# LIST-1: LIST MUST be answered with the newest record of each name of the
+            //# namespace, in rising order of the tags, HISTORY with the records of the
+            //# name, in falling order; from where the request says, as they are durable
+            //# there; with whether there are more. In the place of a record that is
+            //# damaged MUST stand that it is.
+            Ok(DiskData::Page(page)) => {
+                let body = message::encode(&Rows::from(&page));
+                if body.len() <= BODY_MAX as usize {
+                    self.respond(conn, kind, Flags::NONE, request, &body);
+                } else {
+                    self.refuse(conn, request, Refusal::Failed);
+                }
             }
             _ => self.refuse(conn, request, Refusal::Failed),
         }

@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::pages::Query;
 use super::task::Waiter;
 use crate::admission::{Admission, Admitted};
 use crate::id::{ConnId, NodeId, OpId};
@@ -41,6 +42,10 @@ pub(super) enum Pending {
     Lookup {
         waiter: Waiter,
     },
+    Page {
+        waiter: Waiter,
+        query: Query,
+    },
     Keep {
         waiter: Waiter,
     },
@@ -63,7 +68,7 @@ impl Pending {
     /// The same request with nobody waiting.
     pub(super) fn abandoned(&self) -> Self {
         let left = match self {
-            Self::Lookup { .. } | Self::Keep { .. } => 0,
+            Self::Lookup { .. } | Self::Page { .. } | Self::Keep { .. } => 0,
             Self::Fetch { max, data, .. } => (*max).min(BLOB_MAX).saturating_sub(data.len()),
             Self::Claim { waiters } => waiters.iter().flatten().count(),
             Self::Abandoned { left } => *left,

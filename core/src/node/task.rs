@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use bytes::Bytes;
 
-use crate::disk::{Claim, Debt, DiskError, StoredRecord};
+use crate::disk::{Claim, Debt, DiskError, Page, StoredRecord};
 use crate::id::{BlobId, ConnId, NodeId, OpId};
 use crate::wire::message::Refusal;
 
@@ -27,6 +27,8 @@ pub(super) enum Waiter {
 pub(super) enum Step {
     /// What replicas hold of the name.
     Lookup,
+    /// The version that a new record is to follow.
+    Newest,
     /// The whole of the record that was chosen.
     Body,
     /// One of a put's blobs, by its number in the put.
@@ -37,13 +39,17 @@ pub(super) enum Step {
     Record,
     /// Debts that are being written down.
     Debts,
+    /// A page of a listing, or what is made of its rows.
+    Page,
 }
 
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The newest record of the name there. Not verified.
+    /// The record that was asked for, if it is there. Not verified.
     Record(Option<Box<StoredRecord>>),
+    /// Rows of the kind and in the order that were asked for. Not verified.
+    Page(Page),
     /// Blob or record are durable there.
     Held,
     /// The blob; `verified` if its hash has been checked on this node.
@@ -75,6 +81,12 @@ pub(super) enum DiskTask {
         conn: ConnId,
         request: u32,
     },
+    /// A page of the kind of answer that this is.
+    Page {
+        conn: ConnId,
+        request: u32,
+        kind: u8,
+    },
     Keep {
         conn: ConnId,
         request: u32,
@@ -87,8 +99,8 @@ pub(super) enum DiskTask {
     /// An acquired blob is being written.
     Acquired(Wanted),
     Members,
-    /// A blob that this node owes itself.
-    DebtClaim(Debt, Claim),
+    /// A claim that this node makes of itself.
+    Hold(Waiter, Claim),
     /// A record for a member that has missed it.
     DebtRecord(Debt),
     DebtsCleared,
@@ -115,8 +127,8 @@ pub(super) enum JobTask {
 pub(super) enum Asker {
     /// A claim of a peer's, one of its blobs.
     Peer(ClaimRef),
-    /// This node, which owes it to itself.
-    Debt(Debt),
+    /// This node itself, for what waits here.
+    Own(Waiter),
 }
 
 /// One blob of a peer's claim: connection, request, index.

@@ -14,7 +14,7 @@ use super::manifest::DEPTH_MAX;
 use super::record::{CONTENT_MAX, META_MAX};
 use crate::disk::{RecordKey, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, PutId};
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 
 /// Most bytes of a head without its signature.
 pub const HEAD_MAX: usize = 2048;
@@ -113,7 +113,7 @@ impl SignedHead {
     /// not looked at.
     pub fn from_stored(stored: &StoredRecord) -> Result<Self, RecordError> {
         let head = Self::verify(stored.head.clone())?;
-        if head.key() != stored.key || head.rank() != (stored.version, stored.head_hash) {
+        if head.key() != stored.key || head.id() != stored.id() {
             return Err(RecordError::OtherRecord);
         }
         Ok(head)
@@ -160,9 +160,12 @@ impl SignedHead {
         self.head.version
     }
 
-    /// What orders the records of one name: version, then hash.
-    pub fn rank(&self) -> (Version, [u8; 32]) {
-        (self.head.version, self.hash)
+    /// Its place in the history of its name: version, then hash.
+    pub fn id(&self) -> RecordId {
+        RecordId {
+            version: self.head.version,
+            head: self.hash,
+        }
     }
 
     /// Whether this sealed meta is the one that the head signs.

@@ -19,7 +19,7 @@ use super::name::Name;
 use crate::disk::StoredRecord;
 use crate::id::PutId;
 use crate::time::UnixMillis;
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 
 /// Most bytes of a file that its record holds.
 pub const INLINE_MAX: usize = 16 << 10;
@@ -107,11 +107,11 @@ impl SealedRecord {
 
     /// The record as a store keeps it.
     pub fn to_stored(&self) -> StoredRecord {
-        let (version, head_hash) = self.head.rank();
+        let RecordId { version, head } = self.head.id();
         StoredRecord {
             key: self.head.key(),
             version,
-            head_hash,
+            head_hash: head,
             head: self.head.bytes().clone(),
             meta: self.meta.clone(),
             content: self.content.clone(),

@@ -12,10 +12,11 @@ use bytes::{Bytes, BytesMut};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode};
 
-use super::frame::{self, Flags, FrameError};
-use crate::disk::{Part, RecordKey, StoredRecord};
+use super::frame::{self, BODY_MAX, Flags, FrameError};
+use crate::disk::{Page, Part, RecordKey, Row, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use crate::members::MemberEntry;
+use crate::version::RecordId;
 
 /// The numbers by which frames name their meaning.
 pub mod kind {
@@ -42,6 +43,10 @@ pub mod kind {
     /// The request of this id is no longer wanted; its answer may be cut
     /// short by [`REFUSED`].
     pub const CANCEL: u8 = 0x24;
+    /// [`super::List`], answered by [`super::Rows`].
+    pub const LIST: u8 = 0x25;
+    /// [`super::History`], answered by [`super::Rows`].
+    pub const HISTORY: u8 = 0x26;
     /// Bytes of a blob, in answer to a fetch.
     pub const DATA: u8 = 0x30;
     /// [`super::Refused`]: any request may be answered so.
@@ -57,6 +62,11 @@ pub const CLAIMS_MAX: usize = 64;
 pub const PEERS_MAX: usize = 64;
 /// The most addresses of one peer that travel.
 pub const ADDRESSES_MAX: usize = 4;
+
+/// The most that the rows of a page may come to, by [`Row::cost`]: a row's is
+/// no less than what it takes on the wire, and the rest is for what stands
+/// around them in the frame.
+pub const PAGE_MAX: u32 = BODY_MAX - 64;
 
 /// What a node says of itself before anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -192,7 +202,7 @@ pub struct Fetch {
     pub max: u32,
 }
 
-/// Asks for the newest record of a name.
+/// Asks for one record of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Lookup {
@@ -202,13 +212,16 @@ pub struct Lookup {
     /// How much of it.
     #[n(1)]
     pub part: Part,
+    /// Which of its records; the newest if `None`.
+    #[n(2)]
+    pub at: Option<RecordId>,
 }
 
 /// The answer to a look-up.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Found {
-    /// The newest record, if the replica has any.
+    /// The record, if the replica has it.
     #[n(0)]
     pub record: Option<RecordParts>,
 }
@@ -249,6 +262,96 @@ pub struct Keep {
     /// version may be ahead of the replica's clock.
     #[n(1)]
     pub repair: bool,
+}
+
+/// Asks for the newest record of each name of a namespace, in the order of
+/// their tags: head and meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct List {
+    /// Whose names.
+    #[n(0)]
+    pub namespace: NamespaceId,
+    /// Begin behind this one.
+    #[n(1)]
+    pub after: Option<NameTag>,
+    /// The most that the rows' [`Row::cost`] may come to, but for the first.
+    #[n(2)]
+    pub max: u32,
+}
+
+/// Asks for the records of a name, the newest first: head and meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct History {
+    /// The name.
+    #[n(0)]
+    pub key: RecordKey,
+    /// Begin below this one.
+    #[n(1)]
+    pub below: Option<RecordId>,
+    /// As for [`List`].
+    #[n(2)]
+    pub max: u32,
+}
+
+/// The answer to both: a page.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Rows {
+    /// In order.
+    #[n(0)]
+    pub rows: Vec<RowParts>,
+    /// Whether there are rows behind the last.
+    #[n(1)]
+    pub more: bool,
+}
+
+/// One row of a page: one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RowParts {
+    /// The record, without its content.
+    #[n(0)]
+    pub record: Option<RecordParts>,
+    /// A record that the replica holds no more than the name of.
+    #[n(1)]
+    pub damaged: Option<DamagedRow>,
+}
+
+/// Which record it is that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DamagedRow {
+    /// The name.
+    #[n(0)]
+    pub tag: NameTag,
+    /// Which of its records.
+    #[n(1)]
+    pub id: RecordId,
+}
+
+impl From<&Page> for Rows {
+    fn from(page: &Page) -> Self {
+        let row = |row: &Row| match row {
+            Row::Record(record) => RowParts {
+                record: Some(RecordParts {
+                    head: record.head.to_vec().into(),
+                    meta: record.meta.to_vec().into(),
+                    content: Vec::new().into(),
+                }),
+                damaged: None,
+            },
+            Row::Damaged { tag, id } => RowParts {
+                record: None,
+                damaged: Some(DamagedRow { tag: *tag, id: *id }),
+            },
+        };
+        Self {
+            rows: page.rows.iter().map(row).collect(),
+            more: page.more,
+        }
+    }
 }
 
 /// A request is not answered as asked.

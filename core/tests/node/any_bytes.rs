@@ -4,21 +4,23 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use peerhold_core::disk::{Page, Row};
 use peerhold_core::seal::PAYLOAD_MAX;
 use peerhold_core::wire::frame::{Flags, HEADER_LEN};
 use peerhold_core::wire::message::{
     self, ClaimAnswer, Claimed, Fetch, Found, MembersUpdate, PeerEntry, PeersUpdate, Refusal,
-    Refused, kind,
+    Refused, Rows, kind,
 };
-use peerhold_core::{BlobId, Input, NodeId, OpId};
+use peerhold_core::{BlobId, Input, NameTag, NodeId, OpId};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 use crate::asking::{blob, claim_of};
 use crate::fake_peer::{Peer, frame, id};
-use crate::host::{Host, ME, config, noise};
+use crate::host::{Host, ME, config, noise, writer};
 use crate::lies::forged_keep;
+use crate::listers::{history_of, key_of, list_of, version};
 
-const KINDS: [u8; 15] = [
+const KINDS: [u8; 17] = [
     kind::HELLO,
     kind::PROOF,
     kind::PING,
@@ -30,6 +32,8 @@ const KINDS: [u8; 15] = [
     kind::LOOKUP,
     kind::KEEP,
     kind::CANCEL,
+    kind::LIST,
+    kind::HISTORY,
     kind::DATA,
     kind::REFUSED,
     0x32,
@@ -99,6 +103,9 @@ fn body(of: u8, answer: bool, pick: u8) -> Bytes {
             message::encode(&Fetch { id, max })
         }
         (kind::LOOKUP, true) => message::encode(&Found { record: None }),
+        (kind::LIST | kind::HISTORY, true) => message::encode(&rows(pick)),
+        (kind::LIST, false) => message::encode(&list(pick)),
+        (kind::HISTORY, false) => message::encode(&history(pick)),
         (kind::KEEP, false) => forged_keep(),
         (kind::KEEP, true) => Bytes::new(),
         (kind::DATA, _) => some(pick),
@@ -117,6 +124,45 @@ fn body(of: u8, answer: bool, pick: u8) -> Bytes {
             message::encode(&PeersUpdate { peers })
         }
         _ => Bytes::new(),
+    }
+}
+
+/// Rows that may be what was asked for, and forged.
+fn rows(pick: u8) -> Rows {
+    let mut record = version("file", u64::from(pick % 4), Some(pick.into()));
+    record.content = Bytes::new();
+    if pick.is_multiple_of(3) {
+        record.head = [&record.head[..record.head.len() - 1], &[0]]
+            .concat()
+            .into();
+    }
+    let row = if pick.is_multiple_of(5) {
+        let (tag, id) = (record.key.tag, record.id());
+        Row::Damaged { tag, id }
+    } else {
+        Row::Record(record)
+    };
+    Rows::from(&Page {
+        rows: vec![row; usize::from(!pick.is_multiple_of(4))],
+        more: pick.is_multiple_of(2),
+    })
+}
+
+fn list(pick: u8) -> message::List {
+    message::List {
+        namespace: writer().namespace(),
+        after: pick.is_multiple_of(2).then_some(NameTag([pick; 32])),
+        max: 1 << pick,
+    }
+}
+
+fn history(pick: u8) -> message::History {
+    message::History {
+        key: key_of("file"),
+        below: pick
+            .is_multiple_of(2)
+            .then(|| version("file", 2, None).id()),
+        max: 1 << pick,
     }
 }
 
@@ -188,6 +234,17 @@ impl Run {
                     let _ = host.node.push(host.now, op, data);
                     host.node.finish(host.now, op);
                 }
+            }
+            Step::Local(pick) if pick % 4 == 1 => {
+                let now = host.now;
+                let op = match pick % 8 {
+                    1 => host.node.list(now, list_of()).ok(),
+                    _ => host.node.history(now, history_of("file")).ok(),
+                };
+                for op in self.gets.iter().chain(&op) {
+                    while host.node.poll_entry(*op).is_some() {}
+                }
+                self.gets.extend(op);
             }
             Step::Local(_) => {
                 let get = host.node.get(host.now, crate::host::get_of("file"));

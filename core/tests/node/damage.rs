@@ -7,10 +7,10 @@ use peerhold_core::disk::{DiskError, DiskKind, Part, StoredRecord};
 use peerhold_core::wire::message::{
     self, Found, Keep, Lookup, RecordParts, Refusal, Refused, kind,
 };
-use peerhold_core::{OpError, OpId, Outcome};
+use peerhold_core::{Damage, Event, OpError, OpId, Outcome};
 
 use crate::fake_peer::{Peer, id};
-use crate::host::{Host, ME, WALL, config};
+use crate::host::{Disk, Host, ME, WALL, config};
 use crate::lies::record;
 
 const DATA: &[u8] = b"what was stored";
@@ -52,9 +52,9 @@ fn is_read(host: &mut Host, op: OpId) {
 fn a_damaged_record_is_refused_and_not_told_as_none() {
     let (mut host, [mut peer, _]) = damaged();
     let key = record("file", DATA, WALL).key;
-    let part = Part::All;
+    let (part, at) = (Part::All, None);
     peer.received(&mut host);
-    peer.ask(&mut host, kind::LOOKUP, &Lookup { key, part });
+    peer.ask(&mut host, kind::LOOKUP, &Lookup { key, part, at });
     let answer = peer.received(&mut host).remove(0);
     assert_eq!(answer.kind, kind::REFUSED);
     let Refused { reason } = message::decode(&answer.body).unwrap();
@@ -111,4 +111,46 @@ fn a_replica_that_failed_to_answer_is_handed_the_record_that_was_read() {
         }
         assert!(sound.asked(&mut host, kind::KEEP).is_empty());
     }
+}
+
+#[test]
+fn a_damaged_record_is_told_once_until_it_is_put_again() {
+    let right = record("file", DATA, WALL);
+    let (mut host, mut peers) = damaged();
+    let told = |host: &mut Host| {
+        let damage = Event::Damaged(Damage::Record(right.key));
+        let events = host.take_events();
+        events.iter().filter(|event| **event == damage).count()
+    };
+    for expected in [1, 0] {
+        let op = host.get("file");
+        tell(&mut host, &mut peers[0], None);
+        host.node.cancel(host.now, op);
+        assert_eq!(told(&mut host), expected);
+    }
+    for peer in &mut peers {
+        peer.received(&mut host);
+    }
+    let op = host.get("file");
+    for _ in 0..2 {
+        for peer in &mut peers {
+            tell(&mut host, peer, Some(&right));
+        }
+    }
+    is_read(&mut host, op);
+    let _ = host.get("file");
+    assert_eq!(told(&mut host), 1, "damaged again");
+}
+
+#[test]
+fn what_the_store_has_lost_before_its_start_is_told() {
+    let mut disk = Disk::default();
+    disk.loaded.lost = 3;
+    disk.loaded.index_rebuilt = true;
+    let mut host = Host::with_disk(config(ME), disk);
+    let events = host.take_events();
+    for damage in [Damage::Index, Damage::Log { entries: 3 }] {
+        assert!(events.contains(&Event::Damaged(damage)), "{events:?}");
+    }
+    assert!(events.contains(&Event::Ready));
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use peerhold_core::Event;
-use peerhold_core::disk::{Debt, Owed, StoredRecord};
-use peerhold_core::wire::message::{self, Found, Keep, RecordParts, kind};
+use peerhold_core::PutId;
+use peerhold_core::disk::{Claim, Debt, Owed, StoredRecord};
+use peerhold_core::wire::frame::Flags;
+use peerhold_core::wire::message::{self, Found, Keep, Lookup, RecordParts, Refusal, kind};
 
 use crate::fake_peer::{Peer, id};
 use crate::host::{Disk, Host, ME, WALL, active, config};
-use crate::lies::record;
+use crate::lies::{chunked, record};
 
 /// A client that owes id(1) this record, and the other replicas, id(2) and
 /// id(3), who have it.
@@ -79,4 +81,129 @@ fn a_lying_replica_cannot_make_a_debt_count_as_paid() {
         let lied = |event: &Event| matches!(event, Event::Lied { peer } if *peer != id(liar));
         assert!(!host.events.iter().any(lied));
     }
+}
+
+/// What a replica says when it is asked for a record.
+type Says<'a> = Result<&'a [StoredRecord], Refusal>;
+
+/// Lets two replicas answer for so many rounds of payment, as `says` has it,
+/// and the member that is owed take all that it is offered. What that was.
+fn pay(
+    host: &mut Host,
+    target: &mut Peer,
+    others: &mut [Peer; 2],
+    says: [Says<'_>; 2],
+) -> Vec<Keep> {
+    let mut offered = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..4 {
+            for (peer, says) in others.iter_mut().zip(says) {
+                for frame in peer.asked(host, kind::LOOKUP) {
+                    let lookup: Lookup = message::decode(&frame.body).unwrap();
+                    let held = match says {
+                        Ok(held) => held,
+                        Err(reason) => {
+                            peer.refuse(host, &frame, reason);
+                            continue;
+                        }
+                    };
+                    let found = match lookup.at {
+                        Some(at) => held.iter().find(|record| record.id() == at),
+                        None => held.last(),
+                    };
+                    let record = found.map(RecordParts::from);
+                    peer.answer(host, &frame, &Found { record });
+                }
+            }
+            for frame in target.asked(host, kind::KEEP) {
+                offered.push(message::decode(&frame.body).unwrap());
+                target.send(host, kind::KEEP, Flags::RESPONSE, frame.request, &[]);
+            }
+        }
+        host.pass(Duration::from_secs(16));
+        for peer in others.iter().chain([&*target]) {
+            peer.send(host, kind::PONG, Flags::NONE, 0, &[]);
+        }
+    }
+    offered
+}
+
+#[test]
+fn the_record_that_was_missed_is_handed_on_and_not_a_later_one() {
+    let [missed, later] = [1, 2].map(|at| record("file", b"data", WALL + at));
+    let both = [missed.clone(), later.clone()];
+    for says in [
+        [Ok(both.as_slice()), Ok(&[])],
+        [Ok(&[]), Ok(&both)],
+        [Ok(&both[1..]), Ok(&both)],
+        [Err(Refusal::Failed), Ok(&both)],
+        [Ok(&both), Err(Refusal::Busy)],
+    ] {
+        let (mut host, mut target, mut others) = owing(&missed);
+        let offered = pay(&mut host, &mut target, &mut others, says);
+        let [keep] = offered.as_slice() else {
+            panic!("{offered:?}");
+        };
+        assert!(keep.repair && keep.record == RecordParts::from(&missed));
+        assert!(host.disk.debts.is_empty());
+    }
+}
+
+#[test]
+fn a_later_record_is_handed_on_only_when_all_have_told_that_the_missed_one_is_gone() {
+    let [missed, later] = [1, 2].map(|at| record("file", b"data", WALL + at));
+    let only = [later.clone()];
+    for refusal in [Refusal::Failed, Refusal::Busy] {
+        let (mut host, mut target, mut others) = owing(&missed);
+        let says = [Ok(only.as_slice()), Err(refusal)];
+        assert_eq!(pay(&mut host, &mut target, &mut others, says), []);
+        assert_eq!(host.disk.debts.len(), 1);
+        let says = [Ok(only.as_slice()), Ok(&[])];
+        let offered = pay(&mut host, &mut target, &mut others, says);
+        assert_eq!(offered[0].record, RecordParts::from(&later));
+        assert_eq!((offered.len(), host.disk.debts.len()), (1, 0));
+    }
+}
+
+#[test]
+fn what_nobody_has_any_more_and_nothing_follows_stays_owed() {
+    let [older, missed] = [1, 2].map(|at| record("file", b"data", WALL + at));
+    let (mut host, mut target, mut others) = owing(&missed);
+    let only = [older];
+    let says = [Ok(only.as_slice()), Ok(&[])];
+    assert_eq!(pay(&mut host, &mut target, &mut others, says), []);
+    assert_eq!(host.disk.debts.len(), 1);
+}
+
+#[test]
+fn a_node_gets_what_it_owes_itself() {
+    let (missed, blob) = chunked("file", &[7; 1000]);
+    let claim = Claim {
+        blob: blob.id,
+        len: blob.bytes.len() as u32,
+        namespace: missed.key.namespace,
+        tag: missed.key.tag,
+        put: PutId([3; 16]),
+    };
+    let (key, id_) = (missed.key, missed.id());
+    let owed = [Owed::Blob(claim), Owed::Record { key, id: id_ }];
+    let target = ME;
+    let disk = Disk {
+        members: Some(active(&[ME, id(1), id(2)])),
+        debts: owed.map(|owed| Debt { target, owed }).into(),
+        ..Disk::default()
+    };
+    let mut host = Host::with_disk(config(ME), disk);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    host.pass(Duration::from_secs(16));
+    for frame in peer.asked(&mut host, kind::LOOKUP) {
+        let record = Some(RecordParts::from(&missed));
+        peer.answer(&mut host, &frame, &Found { record });
+    }
+    for frame in peer.asked(&mut host, kind::FETCH) {
+        peer.data(&mut host, &frame, &blob.bytes);
+    }
+    assert_eq!(host.disk.records[&key], [missed]);
+    assert_eq!(host.disk.blobs[&blob.id], blob.bytes);
+    assert!(host.disk.debts.is_empty() && host.disk.claims.contains(&claim));
 }

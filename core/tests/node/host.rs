@@ -2,16 +2,17 @@
 //! a store in memory, jobs done at once, and events kept for later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bytes::Bytes;
 use peerhold_core::disk::{
-    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Part, RecordKey, StoredRecord,
+    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Page, Part, RecordKey, Row, StoredRecord,
 };
 use peerhold_core::members::{Member, Members, State};
 use peerhold_core::{
-    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, Node,
-    NodeId, OpError, OpId, Outcome, Put, UnixMillis, Wake, Writer,
+    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, NodeId,
+    OpError, OpId, Outcome, Put, RecordId, Taped, UnixMillis, Wake, Writer, tape,
 };
 
 /// The node under test.
@@ -52,6 +53,7 @@ pub(crate) fn get_of(name: &str) -> Get {
         reader: writer().reader().clone(),
         name: Name::new(name).unwrap(),
         range: None,
+        version: None,
         confirmed: false,
     }
 }
@@ -81,10 +83,50 @@ pub(crate) struct Disk {
     pub(crate) claims: BTreeSet<Claim>,
     pub(crate) records: BTreeMap<RecordKey, Vec<StoredRecord>>,
     pub(crate) debts: BTreeSet<Debt>,
+    /// Records of which only the ids can be read.
+    pub(crate) damaged: BTreeSet<RecordId>,
+    /// What a load answers beside the above.
+    pub(crate) loaded: Loaded,
+}
+
+/// So much of a record.
+fn part_of(record: &StoredRecord, part: Part) -> StoredRecord {
+    let mut record = record.clone();
+    if part != Part::All {
+        record.content = Bytes::new();
+    }
+    if part == Part::Head {
+        record.meta = Bytes::new();
+    }
+    record
+}
+
+/// The first of these rows, as many as `max` allows.
+fn page<'a>(
+    records: impl Iterator<Item = &'a StoredRecord>,
+    damaged: &BTreeSet<RecordId>,
+    max: u32,
+) -> Page {
+    let (mut page, mut cost) = (Page::default(), 0);
+    for record in records {
+        let (tag, id) = (record.key.tag, record.id());
+        let row = if damaged.contains(&id) {
+            Row::Damaged { tag, id }
+        } else {
+            Row::Record(part_of(record, Part::Meta))
+        };
+        cost += row.cost();
+        if cost > max as usize && !page.rows.is_empty() {
+            page.more = true;
+            break;
+        }
+        page.rows.push(row);
+    }
+    page
 }
 
 impl Disk {
-    fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
+    pub(crate) fn run(&mut self, kind: &DiskKind) -> Result<DiskData, DiskError> {
         match kind {
             DiskKind::Load => {
                 self.starts += 1;
@@ -94,6 +136,7 @@ impl Disk {
                     debts: self.debts.iter().copied().collect(),
                     records: self.records.len() as u64,
                     blobs: self.blobs.len() as u64,
+                    ..self.loaded.clone()
                 }));
             }
             DiskKind::PutBlob { claim, bytes } => {
@@ -119,24 +162,39 @@ impl Disk {
             }
             DiskKind::PutRecord(record) => {
                 let records = self.records.entry(record.key).or_default();
-                let rank = |record: &StoredRecord| (record.version, record.head_hash);
-                if records.iter().all(|of| rank(of) != rank(record)) {
+                if records.iter().all(|of| of.id() != record.id()) {
                     records.push(record.clone());
                 }
-                records.sort_by_key(rank);
+                records.sort_by_key(StoredRecord::id);
             }
-            DiskKind::GetRecord { key, part, .. } => {
-                let newest = self.records.get(key).and_then(|records| records.last());
-                let mut newest = newest.cloned();
-                if let Some(record) = &mut newest {
-                    if *part != Part::All {
-                        record.content = Bytes::new();
-                    }
-                    if *part == Part::Head {
-                        record.meta = Bytes::new();
-                    }
+            DiskKind::GetRecord { key, at, part } => {
+                let records = self.records.get(key).map_or(&[][..], Vec::as_slice);
+                let found = match at {
+                    None => records.last(),
+                    Some(id) => records.iter().find(|record| record.id() == *id),
+                };
+                if found.is_some_and(|record| self.damaged.contains(&record.id())) {
+                    return Err(DiskError::Corrupt);
                 }
-                return Ok(DiskData::Record(newest));
+                return Ok(DiskData::Record(found.map(|record| part_of(record, *part))));
+            }
+            DiskKind::ListNames {
+                namespace,
+                after,
+                max,
+            } => {
+                let newest = self.records.iter().filter_map(|(key, of)| {
+                    let listed =
+                        key.namespace == *namespace && after.is_none_or(|tag| key.tag > tag);
+                    of.last().filter(|_| listed)
+                });
+                return Ok(DiskData::Page(page(newest, &self.damaged, *max)));
+            }
+            DiskKind::ListVersions { key, below, max } => {
+                let records = self.records.get(key).map_or(&[][..], Vec::as_slice);
+                let listed = |record: &&StoredRecord| below.is_none_or(|id| record.id() < id);
+                let newest_first = records.iter().rev().filter(listed);
+                return Ok(DiskData::Page(page(newest_first, &self.damaged, *max)));
             }
             DiskKind::PutMembers(members) => self.members = Some(members.clone()),
             DiskKind::PutDebts(debts) => self.debts.extend(debts),
@@ -152,7 +210,7 @@ type Fault = Box<dyn FnMut(&DiskKind) -> Option<DiskError>>;
 
 /// A node and all that it needs but peers.
 pub(crate) struct Host {
-    pub(crate) node: Node,
+    pub(crate) node: Recorded,
     pub(crate) now: Instant,
     pub(crate) disk: Disk,
     /// Operations that the disk is not to answer yet stay here.
@@ -190,7 +248,7 @@ impl Host {
     fn started(config: Config, disk: Disk) -> Self {
         let seed = *config.node.as_bytes();
         let mut host = Self {
-            node: Node::new(config, seed, Instant::ZERO).unwrap(),
+            node: Recorded::start(config, seed),
             now: Instant::ZERO,
             disk,
             held_back: Vec::new(),
@@ -343,6 +401,52 @@ impl Host {
         }
         self.run();
         all
+    }
+}
+
+/// A node whose tape, when it is dropped, must replay without a difference.
+/// So every test here is one of replaying too.
+pub(crate) struct Recorded {
+    node: Taped,
+    tape: Vec<u8>,
+}
+
+impl Recorded {
+    fn start(config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            node: Taped::recorded(config, seed, Instant::ZERO).unwrap(),
+            tape: Vec::new(),
+        }
+    }
+
+    /// What has been recorded so far.
+    pub(crate) fn tape(&mut self) -> &[u8] {
+        self.tape.extend_from_slice(&self.node.take());
+        &self.tape
+    }
+}
+
+impl Deref for Recorded {
+    type Target = Taped;
+
+    fn deref(&self) -> &Taped {
+        &self.node
+    }
+}
+
+impl DerefMut for Recorded {
+    fn deref_mut(&mut self) -> &mut Taped {
+        &mut self.node
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end_tape();
+            let replayed = tape::replay(self.tape()).unwrap();
+            assert_eq!(replayed.end, tape::End::Whole);
+        }
     }
 }
 

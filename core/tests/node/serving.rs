@@ -20,6 +20,7 @@ pub(crate) fn lookup() -> Lookup {
     Lookup {
         key,
         part: Part::All,
+        at: None,
     }
 }
 

@@ -12,13 +12,13 @@ use crate::fake_peer::{Peer, id};
 use crate::host::{Host, ME, config, get_of, noise, put_of};
 
 /// What a replica says to claims and records; `None`: nothing.
-type Says = Option<Result<(), Refusal>>;
+pub(crate) type Says = Option<Result<(), Refusal>>;
 
 /// A replica that answers as it is told.
-struct Replica {
-    peer: Peer,
-    claims: Says,
-    keeps: Says,
+pub(crate) struct Replica {
+    pub(crate) peer: Peer,
+    pub(crate) claims: Says,
+    pub(crate) keeps: Says,
 }
 
 impl Replica {
@@ -62,14 +62,14 @@ impl Replica {
 }
 
 /// A node and the two other replicas of its cluster.
-fn cluster() -> (Host, [Replica; 2]) {
+pub(crate) fn cluster() -> (Host, [Replica; 2]) {
     let mut host = Host::founded(config(ME), &[id(1), id(2)]);
     let replicas = [1, 2].map(|byte| Replica::new(&mut host, byte));
     (host, replicas)
 }
 
 /// Lets everyone talk for so many seconds.
-fn talk(host: &mut Host, replicas: &mut [Replica], seconds: u64) {
+pub(crate) fn talk(host: &mut Host, replicas: &mut [Replica], seconds: u64) {
     for _ in 0..seconds.max(1) {
         for _ in 0..8 {
             replicas.iter_mut().for_each(|replica| replica.serve(host));

@@ -3,10 +3,12 @@
 use peerhold_core::disk::{Part, RecordKey};
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use peerhold_core::members::{Member, MemberEntry, State};
+use peerhold_core::version::{RecordId, Version};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{
-    BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Hello, Keep, Lookup, MembersUpdate,
-    PeerEntry, PeersUpdate, Proof, RecordParts, Refusal, Refused, kind,
+    BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch, Found, Hello, History, Keep,
+    List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate, Proof, RecordParts, Refusal,
+    Refused, RowParts, Rows, kind,
 };
 use quickcheck::{Arbitrary, Gen};
 
@@ -36,6 +38,10 @@ const NAMESPACE: NamespaceId = NamespaceId([0x11; 32]);
 const TAG: NameTag = NameTag([0x22; 32]);
 const PUT: PutId = PutId([0x33; 16]);
 const A: BlobId = BlobId([0x44; 32]);
+const ID: RecordId = RecordId {
+    version: Version::from_bytes([0x55; 16]),
+    head: [0x66; 32],
+};
 
 /// Shows every message that a vector writes down.
 pub(crate) fn every_message(v: &mut impl Visitor) {
@@ -43,6 +49,7 @@ pub(crate) fn every_message(v: &mut impl Visitor) {
     updates(v);
     blobs(v);
     records(v);
+    listings(v);
     refusals(v);
 }
 
@@ -152,10 +159,16 @@ fn records(v: &mut impl Visitor) {
             tag: TAG,
         },
         part,
+        at: None,
     };
     v.visit("lookup-head", kind::LOOKUP, NONE, 4, lookup(Part::Head));
     v.visit("lookup-meta", kind::LOOKUP, NONE, 5, lookup(Part::Meta));
     v.visit("lookup-all", kind::LOOKUP, NONE, 6, lookup(Part::All));
+    let at = Lookup {
+        at: Some(ID),
+        ..lookup(Part::All)
+    };
+    v.visit("lookup-at", kind::LOOKUP, NONE, 7, at);
 
     let found = |record| Found { record };
     v.visit("found-none", kind::LOOKUP, ANSWER, 4, found(None));
@@ -174,6 +187,48 @@ fn records(v: &mut impl Visitor) {
         repair: true,
     };
     v.visit("keep-handed-on", kind::KEEP, NONE, 5, handed_on);
+}
+
+fn listings(v: &mut impl Visitor) {
+    let list = |after, max| List {
+        namespace: NAMESPACE,
+        after,
+        max,
+    };
+    v.visit("list-first", kind::LIST, NONE, 8, list(None, PAGE_MAX));
+    v.visit("list-on", kind::LIST, NONE, 9, list(Some(TAG), 4256));
+    let rows = |rows, more| Rows { rows, more };
+    let record = |head, meta| RowParts {
+        record: Some(parts(head, meta, b"")),
+        damaged: None,
+    };
+    let damaged = RowParts {
+        record: None,
+        damaged: Some(DamagedRow { tag: TAG, id: ID }),
+    };
+    v.visit(
+        "listed-none",
+        kind::LIST,
+        ANSWER,
+        8,
+        rows(Vec::new(), false),
+    );
+    let two = vec![record(b"head", b"meta"), damaged];
+    v.visit("listed", kind::LIST, ANSWER, 8, rows(two, true));
+
+    let history = |below, max| History {
+        key: RecordKey {
+            namespace: NAMESPACE,
+            tag: TAG,
+        },
+        below,
+        max,
+    };
+    v.visit("history-first", kind::HISTORY, NONE, 10, history(None, 0));
+    let on = history(Some(ID), u32::MAX);
+    v.visit("history-on", kind::HISTORY, NONE, 11, on);
+    let one = vec![record(&[b'h'; 24], &[b'm'; 256])];
+    v.visit("versions", kind::HISTORY, ANSWER, 10, rows(one, false));
 }
 
 fn refusals(v: &mut impl Visitor) {
@@ -215,6 +270,9 @@ pub(crate) enum Any {
     Lookup(Lookup),
     Found(Found),
     Keep(Keep),
+    List(List),
+    History(History),
+    Rows(Rows),
     Refused(Refused),
 }
 
@@ -231,6 +289,9 @@ impl Any {
             Self::Lookup(value) => v.visit("", 0, NONE, 0, value),
             Self::Found(value) => v.visit("", 0, NONE, 0, value),
             Self::Keep(value) => v.visit("", 0, NONE, 0, value),
+            Self::List(value) => v.visit("", 0, NONE, 0, value),
+            Self::History(value) => v.visit("", 0, NONE, 0, value),
+            Self::Rows(value) => v.visit("", 0, NONE, 0, value),
             Self::Refused(value) => v.visit("", 0, NONE, 0, value),
         }
     }
@@ -238,7 +299,7 @@ impl Any {
 
 impl Arbitrary for Any {
     fn arbitrary(g: &mut Gen) -> Self {
-        match u8::arbitrary(g) % 11 {
+        match u8::arbitrary(g) % 14 {
             0 => Self::Hello(Hello {
                 version: u16::arbitrary(g),
                 features: u64::arbitrary(g),
@@ -284,6 +345,7 @@ impl Arbitrary for Any {
                     tag: NameTag(array(g)),
                 },
                 part: *g.choose(&[Part::Head, Part::Meta, Part::All]).unwrap(),
+                at: bool::arbitrary(g).then(|| record_id(g)),
             }),
             8 => Self::Found(Found {
                 record: bool::arbitrary(g).then(|| record(g)),
@@ -291,6 +353,29 @@ impl Arbitrary for Any {
             9 => Self::Keep(Keep {
                 record: record(g),
                 repair: bool::arbitrary(g),
+            }),
+            10 => Self::List(List {
+                namespace: NamespaceId(array(g)),
+                after: bool::arbitrary(g).then(|| NameTag(array(g))),
+                max: u32::arbitrary(g),
+            }),
+            11 => Self::History(History {
+                key: RecordKey {
+                    namespace: NamespaceId(array(g)),
+                    tag: NameTag(array(g)),
+                },
+                below: bool::arbitrary(g).then(|| record_id(g)),
+                max: u32::arbitrary(g),
+            }),
+            12 => Self::Rows(Rows {
+                rows: list(g, |g| RowParts {
+                    record: bool::arbitrary(g).then(|| record(g)),
+                    damaged: bool::arbitrary(g).then(|| DamagedRow {
+                        tag: NameTag(array(g)),
+                        id: record_id(g),
+                    }),
+                }),
+                more: bool::arbitrary(g),
             }),
             _ => Self::Refused(Refused { reason: refusal(g) }),
         }
@@ -321,6 +406,13 @@ fn member(g: &mut Gen) -> MemberEntry {
 
 fn refusal(g: &mut Gen) -> Refusal {
     g.choose(&REFUSALS).unwrap().1
+}
+
+fn record_id(g: &mut Gen) -> RecordId {
+    RecordId {
+        version: Version::from_bytes(array(g)),
+        head: array(g),
+    }
 }
 
 fn record(g: &mut Gen) -> RecordParts {

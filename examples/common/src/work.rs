@@ -174,6 +174,7 @@ fn fetch_one(
         reader: node.namespace.reader().clone(),
         name: file.name.clone(),
         range: None,
+        version: None,
         confirmed: true,
     };
     let mut get = node.client.blocking().get(get).map_err(failed)?;

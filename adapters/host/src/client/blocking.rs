@@ -9,9 +9,12 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use peerhold_core::{FileInfo, Forget, Get, PeerStatus, Put, Remove, Status, Stored};
+use peerhold_core::{
+    Entry, FileInfo, Forget, Get, History, List, Listed, Name, PeerStatus, Put, PutId, Reader,
+    Remove, Restore, Status, Stored,
+};
 
-use super::{Client, ClientError, Forgotten, GetOp, Notice, PutOp};
+use super::{Client, ClientError, Forgotten, GetOp, Listing, Notice, PutOp};
 
 /// [`Client`]'s calls, each of which parks the calling thread until it is
 /// done. On the thread that turned the engine last they answer
@@ -87,6 +90,54 @@ impl Blocking {
     pub fn remove(&self, remove: Remove) -> Result<Stored, ClientError> {
         self.refuse_here()?;
         self.wait(self.client.remove(remove)?)?
+    }
+
+    /// As [`Client::restore`], waiting for its end.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn restore(&self, restore: Restore) -> Result<Stored, ClientError> {
+        self.refuse_here()?;
+        self.wait(self.client.restore(restore)?)?
+    }
+
+    /// As [`Client::list`]: an iterator that waits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list(&self, list: List) -> Result<BlockingListing, ClientError> {
+        self.refuse_here()?;
+        Ok(BlockingListing {
+            listing: self.client.list(list)?,
+            failed: false,
+            by: self.clone(),
+        })
+    }
+
+    /// As [`Client::history`]: an iterator that waits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn history(&self, history: History) -> Result<BlockingListing, ClientError> {
+        self.refuse_here()?;
+        Ok(BlockingListing {
+            listing: self.client.history(history)?,
+            failed: false,
+            by: self.clone(),
+        })
+    }
+
+    /// As [`Client::outcome`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn outcome(
+        &self,
+        reader: &Reader,
+        name: &Name,
+        put: PutId,
+    ) -> Result<Option<Entry>, ClientError> {
+        self.wait(self.client.outcome(reader, name, put))?
     }
 
     /// As [`Client::forget`], waiting for its end.
@@ -186,6 +237,34 @@ impl BlockingPut {
     /// As [`PutOp::progress`].
     pub fn progress(&self) -> u64 {
         self.op.progress()
+    }
+}
+
+/// A listing that threads can iterate over. After an error nothing more comes.
+#[derive(Debug)]
+pub struct BlockingListing {
+    listing: Listing,
+    failed: bool,
+    by: Blocking,
+}
+
+impl BlockingListing {
+    /// As [`Listing::end`].
+    pub fn end(&self) -> Option<Listed> {
+        self.listing.end()
+    }
+}
+
+impl Iterator for BlockingListing {
+    type Item = Result<Entry, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.by.wait(self.listing.next()).flatten();
+        self.failed = next.is_err();
+        next.transpose()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use peerhold_core::{FileInfo, OpId, Outcome};
+use peerhold_core::{Entry, FileInfo, OpId, Outcome, PutId};
 
 use super::ClientError;
 use crate::lock;
@@ -28,14 +28,20 @@ pub(crate) struct State {
     pub(crate) data: VecDeque<Bytes>,
     /// Bytes in `data`.
     pub(crate) buffered: usize,
+    /// A listing's entries for the caller.
+    pub(crate) entries: VecDeque<Entry>,
+    /// What the node calls a put, once it has begun.
+    pub(crate) put: Option<PutId>,
     /// A put's caller waits until `buffered` is less.
     pub(crate) wants_room: bool,
     /// A put's caller has said that there is no more.
     pub(crate) finish: bool,
     /// What a get has found.
     pub(crate) info: Option<FileInfo>,
-    /// Plaintext bytes done, as the node last said.
+    /// How far it has come, as the node last said.
     pub(crate) progress: u64,
+    /// The caller waits until `progress` is another than this.
+    pub(crate) watches: Option<u64>,
     /// How it ended.
     pub(crate) end: Option<Result<Outcome, ClientError>>,
     /// All copies are there.
@@ -122,6 +128,7 @@ impl State {
 
     pub(crate) fn clear(&mut self) {
         self.data.clear();
+        self.entries.clear();
         self.buffered = 0;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use peerhold_core::disk::DiskError;
-use peerhold_core::{BlobId, CloseReason, NodeId, PeerAddr, PeerFault, Role};
+use peerhold_core::{CloseReason, Damage, NodeId, PeerAddr, PeerFault, Role};
 
 use crate::link::ChannelError;
 use crate::lock;
@@ -67,16 +67,16 @@ pub enum Notice {
         /// Who.
         peer: NodeId,
     },
-    /// The local copy of a blob was damaged and has been dropped.
-    Damaged {
-        /// Which blob.
-        blob: BlobId,
-    },
+    /// Something was damaged in this node's store.
+    Damaged(Damage),
     /// The store failed at something that no operation waits for.
     Trouble(DiskError),
     /// Connections cannot be accepted at the moment: the operating system's
     /// words. It is tried again.
     Accept(String),
+    /// The tape could not be written any more, by the operating system's
+    /// words, and the recording has ended. The node goes on.
+    Tape(String),
     /// This subscriber was slow: so many notices after the one before were
     /// dropped.
     Missed(u64),

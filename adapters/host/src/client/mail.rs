@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use peerhold_core::{Forget, Get, NodeId, Put, Remove, Status};
+use peerhold_core::{Forget, Get, History, List, NodeId, Put, Remove, Restore, Status};
 
 use super::ClientError;
 use super::cell::Cell;
@@ -21,13 +21,16 @@ pub(crate) enum Command {
     Put(Put),
     Get(Get),
     Remove(Remove),
+    Restore(Restore),
     Forget(Forget),
+    List(List),
+    History(History),
 }
 
 impl Command {
     /// Whether it may leave this node indebted to others.
     pub(crate) fn writes(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Remove(_))
+        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Restore(_))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use peerhold_core::{FileInfo, Outcome, Stored};
+use peerhold_core::{FileInfo, Outcome, PutId, Stored};
 
 use super::cell::{Cell, State};
 use super::{Client, ClientError};
@@ -23,12 +23,38 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn touch(&self) {
+    pub(super) fn touch(&self) {
         self.client.shared.touch(&self.cell);
     }
 
     fn progress(&self) -> u64 {
         self.cell.state().progress
+    }
+
+    /// Ready when it has come further than `seen`, or has ended.
+    fn poll_progress(&self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
+        let mut state = self.cell.state();
+        if state.progress != seen || state.end.is_some() {
+            state.watches = None;
+            return Poll::Ready(state.progress);
+        }
+        state.watches = Some(seen);
+        state.wait(cx);
+        Poll::Pending
+    }
+
+    /// What the node calls this put, removal or restoring.
+    fn poll_id(&self, cx: &Context<'_>) -> Poll<Result<PutId, ClientError>> {
+        let mut state = self.cell.state();
+        match (state.put, &state.end) {
+            (Some(put), _) => Poll::Ready(Ok(put)),
+            (None, Some(Err(error))) => Poll::Ready(Err(error.clone())),
+            (None, Some(Ok(_))) => Poll::Ready(Err(ClientError::Closed)),
+            (None, None) => {
+                state.wait(cx);
+                Poll::Pending
+            }
+        }
     }
 
     /// How it ended, once it has. Asking again answers the same.
@@ -170,6 +196,31 @@ impl PutOp {
         self.held.progress()
     }
 
+    /// Ready, with [`PutOp::progress`], when that is another than `seen` or
+    /// the put has ended.
+    pub fn poll_progress(&mut self, seen: u64, cx: &mut Context<'_>) -> Poll<u64> {
+        self.held.poll_progress(seen, cx)
+    }
+
+    /// What this put is called in the history of its name, by which an outcome
+    /// that nobody could tell is found again: see
+    /// [`Client::outcome`](super::Client::outcome). Ready when the node has
+    /// begun it.
+    ///
+    /// # Errors
+    /// How it ended, if it never began.
+    pub fn poll_id(&mut self, cx: &mut Context<'_>) -> Poll<Result<PutId, ClientError>> {
+        self.held.poll_id(cx)
+    }
+
+    /// The future of [`PutOp::poll_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn id(&mut self) -> Result<PutId, ClientError> {
+        poll_fn(|cx| self.poll_id(cx)).await
+    }
+
     /// Gives the next bytes, waiting for room.
     ///
     /// # Errors
@@ -259,6 +310,12 @@ impl GetOp {
         self.held.progress()
     }
 
+    /// Ready, with [`GetOp::progress`], when that is another than `seen` or
+    /// the get has ended.
+    pub fn poll_progress(&mut self, seen: u64, cx: &mut Context<'_>) -> Poll<u64> {
+        self.held.poll_progress(seen, cx)
+    }
+
     /// The future of [`GetOp::poll_open`].
     ///
     /// # Errors
@@ -276,37 +333,63 @@ impl GetOp {
     }
 }
 
-/// A remove that runs: a future of its end. Dropping it before that cancels
-/// it; whether the tombstone took hold is not known then.
+/// A remove or a restore that runs: a future of its end. Dropping it before
+/// that cancels it; whether it took hold is not known then.
 #[derive(Debug)]
-#[must_use = "a remove that is dropped is cancelled"]
-pub struct RemoveOp {
+#[must_use = "a remove or restore that is dropped is cancelled"]
+pub struct WriteOp {
     held: Held,
 }
 
-impl RemoveOp {
+impl WriteOp {
     pub(super) fn new(held: Held) -> Self {
         Self { held }
     }
 
-    /// Ready when all R members have the tombstone.
+    /// Ready when all R members have everything.
     ///
     /// # Errors
-    /// How the remove failed, or [`ClientError::Closed`].
+    /// How it failed, or [`ClientError::Closed`].
     pub fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         poll_settled(&mut self.held.cell.state(), cx)
     }
 
-    /// The future of [`RemoveOp::poll_settled`].
+    /// The future of [`WriteOp::poll_settled`].
     ///
     /// # Errors
     /// As there.
     pub async fn settled(&mut self) -> Result<(), ClientError> {
         poll_fn(|cx| self.poll_settled(cx)).await
     }
+
+    /// As [`PutOp::poll_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_id(&mut self, cx: &mut Context<'_>) -> Poll<Result<PutId, ClientError>> {
+        self.held.poll_id(cx)
+    }
+
+    /// The future of [`WriteOp::poll_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn id(&mut self) -> Result<PutId, ClientError> {
+        poll_fn(|cx| self.poll_id(cx)).await
+    }
+
+    /// A restore's plaintext bytes that are durable at W members.
+    pub fn progress(&self) -> u64 {
+        self.held.progress()
+    }
+
+    /// As [`PutOp::poll_progress`].
+    pub fn poll_progress(&mut self, seen: u64, cx: &mut Context<'_>) -> Poll<u64> {
+        self.held.poll_progress(seen, cx)
+    }
 }
 
-impl Future for RemoveOp {
+impl Future for WriteOp {
     type Output = Result<Stored, ClientError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

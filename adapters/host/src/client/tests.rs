@@ -45,6 +45,7 @@ fn get() -> Get {
         reader,
         name: put().name,
         range: None,
+        version: None,
         confirmed: false,
     }
 }

@@ -70,6 +70,15 @@ pub struct HostConfig {
     pub accept_pause: Duration,
     /// How often the node is told the wall clock.
     pub wall_interval: Duration,
+    /// Records everything that the node is told and does in this file, which
+    /// must not exist: every start has a tape of its own. It serves to find
+    /// faults, with `peerhold-replay`; the thread that turns the engine waits
+    /// for it to be written.
+    ///
+    /// **It holds the cluster's keys, the keys of every namespace that is
+    /// written or read, and the plaintext of every file that is put**, see
+    /// [`peerhold_core::tape`]. It is made readable by its owner only.
+    pub tape: Option<PathBuf>,
 }
 
 impl HostConfig {
@@ -100,6 +109,7 @@ impl HostConfig {
             close_timeout: Duration::from_secs(2),
             accept_pause: Duration::from_millis(100),
             wall_interval: Duration::from_secs(5),
+            tape: None,
         })
     }
 
@@ -213,6 +223,14 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// There is no place for the tape.
+    #[error("cannot record to {}: {}", path.display(), recording(source))]
+    Tape {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's words.
+        source: io::Error,
+    },
     /// The identity cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -227,6 +245,13 @@ pub enum StartError {
 fn listening(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use by another program".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn recording(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => "there is such a file, and every tape is a new one".into(),
         _ => error.to_string(),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use peerhold_core::{Busy, FileInfo, OpError, OpId, Outcome, PushError};
+use peerhold_core::{Busy, Entry, FileInfo, OpError, OpId, Outcome, PushError, PutId};
 
 use super::Engine;
 use crate::client::ClientError;
 use crate::client::cell::Cell;
+use crate::client::listing::ENTRIES;
 use crate::client::mail::{Command, Waiting};
 
 /// The most that is taken from a get at once.
@@ -30,6 +31,7 @@ enum Kind {
         finished: bool,
     },
     Get,
+    Listing,
     Other,
 }
 
@@ -88,7 +90,8 @@ impl Engine {
                     finished: false,
                 },
                 Command::Get(_) => Kind::Get,
-                Command::Remove(_) | Command::Forget(_) => Kind::Other,
+                Command::List(_) | Command::History(_) => Kind::Listing,
+                Command::Remove(_) | Command::Restore(_) | Command::Forget(_) => Kind::Other,
             };
             match self.give(command) {
                 Ok(op) => {
@@ -119,23 +122,19 @@ impl Engine {
     }
 
     fn give(&mut self, command: Command) -> Result<OpId, Command> {
+        let (node, now) = (&mut self.node, self.now);
         match command {
-            Command::Put(put) => self
-                .node
-                .put(self.now, put)
-                .map_err(|Busy(put)| Command::Put(put)),
-            Command::Get(get) => self
-                .node
-                .get(self.now, get)
-                .map_err(|Busy(get)| Command::Get(get)),
-            Command::Remove(remove) => self
-                .node
-                .remove(self.now, remove)
-                .map_err(|Busy(remove)| Command::Remove(remove)),
-            Command::Forget(forget) => self
-                .node
-                .forget(self.now, forget)
-                .map_err(|Busy(forget)| Command::Forget(forget)),
+            Command::Put(put) => node.put(now, put).map_err(|Busy(put)| Command::Put(put)),
+            Command::Get(get) => node.get(now, get).map_err(|Busy(get)| Command::Get(get)),
+            Command::Remove(it) => node.remove(now, it).map_err(|Busy(it)| Command::Remove(it)),
+            Command::Restore(it) => node
+                .restore(now, it)
+                .map_err(|Busy(it)| Command::Restore(it)),
+            Command::Forget(it) => node.forget(now, it).map_err(|Busy(it)| Command::Forget(it)),
+            Command::List(it) => node.list(now, it).map_err(|Busy(it)| Command::List(it)),
+            Command::History(it) => node
+                .history(now, it)
+                .map_err(|Busy(it)| Command::History(it)),
         }
     }
 
@@ -221,14 +220,43 @@ impl Engine {
         }
     }
 
-    /// Takes a get's bytes until its caller's buffer is full.
+    /// Takes what a get or a listing has, until its caller's buffer is full.
     pub(super) fn pull(&mut self, op: OpId) {
-        let Some(Running {
-            cell,
-            kind: Kind::Get,
-            ended: false,
-        }) = self.ops.get(&op)
-        else {
+        match self.ops.get(&op) {
+            Some(running) if running.ended => {}
+            Some(Running {
+                kind: Kind::Get, ..
+            }) => self.pull_data(op),
+            Some(Running {
+                kind: Kind::Listing,
+                ..
+            }) => self.pull_entries(op),
+            _ => {}
+        }
+    }
+
+    fn pull_entries(&mut self, op: OpId) {
+        let Some(Running { cell, .. }) = self.ops.get(&op) else {
+            return;
+        };
+        let room = ENTRIES.saturating_sub(cell.state().entries.len());
+        let mut entries: Vec<Entry> = Vec::new();
+        while entries.len() < room
+            && let Some(entry) = self.node.poll_entry(op)
+        {
+            entries.push(entry);
+        }
+        if !entries.is_empty() {
+            cell.tell(|state| {
+                if !state.gone {
+                    state.entries.extend(entries);
+                }
+            });
+        }
+    }
+
+    fn pull_data(&mut self, op: OpId) {
+        let Some(Running { cell, .. }) = self.ops.get(&op) else {
             return;
         };
         let buffered = cell.state().buffered;
@@ -253,10 +281,23 @@ impl Engine {
         }
     }
 
+    pub(super) fn began(&mut self, op: OpId, put: PutId) {
+        if let Some(running) = self.ops.get(&op) {
+            running.cell.tell(|state| state.put = Some(put));
+        }
+    }
+
     pub(super) fn progress(&mut self, op: OpId, bytes: u64) {
         if let Some(running) = self.ops.get(&op) {
-            // Nobody is woken: progress is looked at, not waited for.
-            running.cell.state().progress = bytes;
+            let cell = &running.cell;
+            let watched = {
+                let mut state = cell.state();
+                state.progress = bytes;
+                state.watches.take_if(|seen| *seen != bytes).is_some()
+            };
+            if watched {
+                cell.tell(|_| {});
+            }
         }
     }
 

@@ -423,6 +423,7 @@ fn the_blocking_form_works_on_other_threads() {
                 reader: writer().reader().clone(),
                 name: name("f"),
                 range: None,
+                version: None,
                 confirmed: true,
             };
             let mut file = blocking.get(get).unwrap();

@@ -2,5 +2,9 @@
 
 mod cluster;
 mod cross;
+mod damage;
 mod ends;
 mod files;
+mod full;
+mod tape;
+mod versions;

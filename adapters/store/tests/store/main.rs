@@ -2,8 +2,11 @@
 
 mod behaviour;
 mod compaction;
+#[cfg(unix)]
+mod damage;
 mod faults;
 mod format;
+mod listing;
 mod model;
 #[cfg(unix)]
 mod os;

@@ -121,7 +121,23 @@ fn check(store: &Store<MemVfs>, model: &mut Model) {
         let last = model.records.get(&name).and_then(BTreeSet::last);
         let expected = last.map(|n| record(name, (*n).into(), 100));
         assert_eq!(newest(store, key(name)), Ok(expected), "record {name}");
+        let held = model.records.get(&name).into_iter().flatten().rev();
+        let listed = versions(store, name, 1000);
+        let listed: Vec<_> = listed.iter().map(row).collect();
+        let expected: Vec<_> = held.map(|n| (name, u64::from(*n), true)).collect();
+        assert_eq!(listed, expected, "versions of {name}");
+        for (_, n, _) in listed {
+            let whole = record(name, n, 100);
+            assert_eq!(
+                record_at(store, key(name), Some(whole.id())),
+                Ok(Some(whole))
+            );
+        }
     }
+    let listed: Vec<_> = names(store, 800).iter().map(row).collect();
+    let last = |(name, held): (&u8, &BTreeSet<u8>)| (*name, u64::from(*held.last().unwrap()), true);
+    let expected: Vec<_> = model.records.iter().map(last).collect();
+    assert_eq!(listed, expected);
     let loaded = load(store);
     model.starts += 1;
     assert_eq!(

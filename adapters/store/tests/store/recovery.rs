@@ -1,7 +1,7 @@
 //! What a start finds, and what it makes of it.
 
 use crate::support::*;
-use peerhold_core::disk::{DiskData, DiskError, DiskKind};
+use peerhold_core::disk::{DiskData, DiskError, DiskKind, Row};
 use peerhold_core::id::BlobId;
 use peerhold_core::path::Layout;
 use peerhold_store::vfs::{MemVfs, Vfs, VfsFile};
@@ -58,6 +58,13 @@ fn segments(vfs: &MemVfs) -> Vec<String> {
         .into_iter()
         .filter(|path| path.starts_with("log/"))
         .collect()
+}
+
+fn content(vfs: &MemVfs, path: &str) -> Vec<u8> {
+    let file = vfs.open(path).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    bytes
 }
 
 fn flip(vfs: &MemVfs, path: &str, at: u64) {
@@ -210,10 +217,21 @@ fn damage_before_the_tail_is_counted_and_stepped_over() {
             Ok(Some(record(3, 1, 10))),
             "flipped at {at}"
         );
-        let lost = newest(&store, key(2)).unwrap().is_none();
+        let found = newest(&store, key(2));
+        let lost = found != Ok(Some(record(2, 1, 10)));
         assert_eq!(store.recovery().damaged, u64::from(lost), "flipped at {at}");
         // Only padding can be flipped without loss.
         assert!(lost || at + 8 > end, "flipped at {at}");
+        // Whose record it was, its head says: 56 bytes and the key.
+        let head = (start..start + 168).contains(&at);
+        let expected = if head {
+            Ok(None)
+        } else {
+            Err(DiskError::Corrupt)
+        };
+        assert!(!lost || found == expected, "flipped at {at}: {found:?}");
+        assert_eq!(load(&store).lost, u64::from(lost));
+        assert!(load(&store).index_rebuilt);
     }
 }
 
@@ -318,6 +336,79 @@ fn a_damaged_record_is_healed_by_the_same_one_or_a_later_one() {
 }
 
 #[test]
+fn a_damaged_record_that_only_a_rebuild_meets_stays_known() {
+    let (vfs, store) = with_damaged_newest();
+    // Something durable behind it: it is no unfinished tail.
+    one(&store, DiskKind::PutMembers(bytes(1, 50))).unwrap();
+    drop(store);
+    vfs.remove("index.redb").unwrap();
+    for _ in 0..2 {
+        let store = open(vfs.clone());
+        assert_eq!(newest(&store, key(1)), Err(DiskError::Corrupt));
+        let (rows, id) = (versions(&store, 1, 1000), record(1, 2, 200).id());
+        let tag = key(1).tag;
+        assert_eq!(rows[0], Row::Damaged { tag, id });
+        assert_eq!((rows.len(), store.stats().records), (2, 1));
+    }
+    let store = open(vfs.clone());
+    one(&store, DiskKind::PutRecord(record(1, 2, 200))).unwrap();
+    drop(store);
+    vfs.remove("index.redb").unwrap();
+    let store = open(vfs);
+    assert_eq!(
+        newest(&store, key(1)),
+        Ok(Some(record(1, 2, 200))),
+        "what was put again behind it counts"
+    );
+}
+
+#[test]
+fn a_torn_record_that_was_never_durable_is_not_known() {
+    let (vfs, store) = with_damaged_newest();
+    let crashed = vfs.snapshot();
+    drop(store);
+    crashed.remove("index.redb").unwrap();
+    let store = open(crashed);
+    assert!(store.recovery().cut_bytes > 0);
+    assert_eq!(store.recovery().damaged, 0);
+    assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 1, 200))));
+}
+
+#[test]
+fn records_that_a_shortened_log_has_lost_stay_known() {
+    for keep in [0, 100, 500] {
+        let vfs = MemVfs::new();
+        let store = open(vfs.clone());
+        load(&store);
+        for n in 0..30 {
+            one(&store, DiskKind::PutRecord(record(n, 7, 60))).unwrap();
+        }
+        drop(store);
+        let last = segments(&vfs).pop().unwrap();
+        let file = vfs.open(&last).unwrap();
+        assert!(file.len().unwrap() > keep + 1000);
+        file.set_len(keep).unwrap();
+        let store = open(vfs.clone());
+        let loaded = load(&store);
+        assert!(loaded.index_rebuilt && loaded.lost > 0);
+        assert_eq!(loaded.starts, 2, "no start is counted twice");
+        let answers = |store: &Store<MemVfs>| {
+            let all = (0..30).map(|n| newest(store, key(n)));
+            all.collect::<Vec<_>>()
+        };
+        let found = answers(&store);
+        for (n, found) in (0..).zip(&found) {
+            let whole = Ok(Some(record(n, 7, 60)));
+            assert!(*found == whole || *found == Err(DiskError::Corrupt), "{n}");
+        }
+        assert!(found.contains(&Err(DiskError::Corrupt)));
+        drop(store);
+        vfs.remove("index.redb").unwrap();
+        assert_eq!(answers(&open(vfs)), found, "the log says so from now on");
+    }
+}
+
+#[test]
 fn a_damaged_segment_header_loses_no_entry() {
     let vfs = MemVfs::new();
     fill(&open(vfs.clone()));
@@ -404,11 +495,23 @@ fn a_store_of_a_newer_program_is_refused_untouched() {
         .unwrap()
         .write_at(b"peerhold store 9", 0)
         .unwrap();
-    let refused = try_open(vfs.clone()).map(drop);
+    let before: Vec<_> = vfs
+        .files()
+        .iter()
+        .map(|path| (path.clone(), content(&vfs, path)))
+        .collect();
+    let refused = try_open(vfs.clone()).map(drop).unwrap_err();
     assert!(
-        matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })),
+        matches!(refused, OpenError::NewerFormat { found: 9, known: 1 }),
         "{refused:?}"
     );
+    assert!(refused.to_string().contains("use a newer version"));
+    let after: Vec<_> = vfs
+        .files()
+        .iter()
+        .map(|path| (path.clone(), content(&vfs, path)))
+        .collect();
+    assert!(before == after, "something was changed");
     assert!(vfs.files().contains(&"tmp/left".to_owned()));
 }
 

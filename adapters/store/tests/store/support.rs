@@ -1,7 +1,8 @@
 //! What the store's tests share.
 use bytes::Bytes;
 use peerhold_core::disk::{
-    Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Part, RecordKey, StoredRecord,
+    Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Page, Part, RecordKey, Row,
+    StoredRecord,
 };
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use peerhold_core::version::{RecordId, Version};
@@ -66,14 +67,16 @@ pub(crate) fn newest<V: Vfs>(
     store: &Store<V>,
     key: RecordKey,
 ) -> Result<Option<StoredRecord>, DiskError> {
-    match one(
-        store,
-        DiskKind::GetRecord {
-            key,
-            at: None,
-            part: Part::All,
-        },
-    ) {
+    record_at(store, key, None)
+}
+
+pub(crate) fn record_at<V: Vfs>(
+    store: &Store<V>,
+    key: RecordKey,
+    at: Option<RecordId>,
+) -> Result<Option<StoredRecord>, DiskError> {
+    let part = Part::All;
+    match one(store, DiskKind::GetRecord { key, at, part }) {
         Ok(DiskData::Record(record)) => Ok(record),
         Ok(other) => panic!("record: {other:?}"),
         Err(error) => Err(error),
@@ -143,4 +146,56 @@ pub(crate) fn debt(target: u8, name: u8) -> Debt {
         target: NodeId([target; 32]),
         owed,
     }
+}
+
+/// What a row says in short: the name, the version, and whether it is sound.
+pub(crate) fn row(row: &Row) -> (u8, u64, bool) {
+    let stamp = row.id().version.to_bytes();
+    let n = u64::from_be_bytes(*stamp.first_chunk().expect("8 of 16"));
+    (row.tag().0[0], n, matches!(row, Row::Record(_)))
+}
+
+pub(crate) fn page<V: Vfs>(store: &Store<V>, kind: DiskKind) -> Page {
+    match one(store, kind) {
+        Ok(DiskData::Page(page)) => page,
+        other => panic!("page: {other:?}"),
+    }
+}
+
+/// All names, in pages of this size at most.
+pub(crate) fn names<V: Vfs>(store: &Store<V>, max: u32) -> Vec<Row> {
+    let mut all: Vec<Row> = Vec::new();
+    loop {
+        let kind = DiskKind::ListNames {
+            namespace: key(0).namespace,
+            after: all.last().map(Row::tag),
+            max,
+        };
+        if !add(&mut all, page(store, kind), max) {
+            return all;
+        }
+    }
+}
+
+/// All versions of a name, in pages of this size at most.
+pub(crate) fn versions<V: Vfs>(store: &Store<V>, name: u8, max: u32) -> Vec<Row> {
+    let mut all: Vec<Row> = Vec::new();
+    loop {
+        let kind = DiskKind::ListVersions {
+            key: key(name),
+            below: all.last().map(Row::id),
+            max,
+        };
+        if !add(&mut all, page(store, kind), max) {
+            return all;
+        }
+    }
+}
+
+fn add(all: &mut Vec<Row>, page: Page, max: u32) -> bool {
+    let cost: usize = page.rows.iter().map(Row::cost).sum();
+    assert!(cost <= max as usize || page.rows.len() == 1, "{cost}");
+    assert!(!page.rows.is_empty() || !page.more && all.is_empty());
+    all.extend(page.rows);
+    page.more
 }

@@ -1,0 +1,278 @@
+//! Operations that the simulated embedders run.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerhold_core::disk::{DiskData, DiskKind, RecordKey, Row, StoredRecord};
+use peerhold_core::seal::SignedHead;
+use peerhold_core::{
+    Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name, OpError,
+    OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Writer,
+};
+
+use crate::cluster::Cluster;
+use crate::task::{Finished, Running, Task};
+
+/// Virtual time after which an operation that has not ended never will.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes of one page when a store is looked into.
+const PAGE: u32 = 64 << 10;
+
+/// Operations, run to their end.
+impl Cluster {
+    /// Stores a file.
+    pub fn put(
+        &mut self,
+        at: usize,
+        writer: &Writer,
+        name: &str,
+        data: &[u8],
+    ) -> Result<Stored, OpError> {
+        let task = self.begin_put(at, writer, name, Bytes::copy_from_slice(data));
+        self.finish_stored(task)
+    }
+
+    /// Reads a file.
+    pub fn get(
+        &mut self,
+        at: usize,
+        reader: &Reader,
+        name: &str,
+    ) -> Result<(FileInfo, Vec<u8>), OpError> {
+        let task = self.begin_get(at, get(reader, name));
+        let finished = self.finish(task);
+        match finished.result.expect("a get ends")? {
+            Outcome::Read(file) => Ok((file, finished.bytes)),
+            other => panic!("a get ended as {other:?}"),
+        }
+    }
+
+    /// Removes a file.
+    pub fn remove(&mut self, at: usize, writer: &Writer, name: &str) -> Result<Stored, OpError> {
+        let remove = Remove {
+            writer: writer.clone(),
+            name: file_name(name),
+        };
+        let task = self.begin(at, Running::default(), |node, now| node.remove(now, remove));
+        match self.finish(task).result.expect("a remove ends")? {
+            Outcome::Removed(stored) => Ok(stored),
+            other => panic!("a remove ended as {other:?}"),
+        }
+    }
+
+    /// Makes an older version the newest again.
+    pub fn restore(
+        &mut self,
+        at: usize,
+        writer: &Writer,
+        name: &str,
+        id: RecordId,
+    ) -> Result<Stored, OpError> {
+        let task = self.begin_restore(at, writer, name, id);
+        self.finish_stored(task)
+    }
+
+    /// Makes a node drop its local copies. How many it dropped and kept.
+    pub fn forget(
+        &mut self,
+        at: usize,
+        reader: &Reader,
+        name: &str,
+    ) -> Result<(u64, u64), OpError> {
+        let forget = Forget {
+            reader: reader.clone(),
+            name: file_name(name),
+        };
+        let task = self.begin(at, Running::default(), |node, now| node.forget(now, forget));
+        match self.finish(task).result.expect("a forget ends")? {
+            Outcome::Forgotten { blobs, kept } => Ok((blobs, kept)),
+            other => panic!("a forget ended as {other:?}"),
+        }
+    }
+
+    /// Lists names.
+    pub fn list(&mut self, at: usize, list: List) -> Result<(Vec<Entry>, Listed), OpError> {
+        let task = self.begin_list(at, list);
+        self.finish_listed(task)
+    }
+
+    /// Lists the versions of a name.
+    pub fn history(
+        &mut self,
+        at: usize,
+        history: History,
+    ) -> Result<(Vec<Entry>, Listed), OpError> {
+        let task = self.begin(at, Running::default(), |node, now| {
+            node.history(now, history)
+        });
+        self.finish_listed(task)
+    }
+
+    fn finish_listed(&mut self, task: Task) -> Result<(Vec<Entry>, Listed), OpError> {
+        let finished = self.finish(task);
+        match finished.result.expect("a listing ends")? {
+            Outcome::Listed(listed) => Ok((finished.entries, listed)),
+            other => panic!("a listing ended as {other:?}"),
+        }
+    }
+
+    fn finish_stored(&mut self, task: Task) -> Result<Stored, OpError> {
+        match self.finish(task).result.expect("a write ends")? {
+            Outcome::Stored(stored) => Ok(stored),
+            other => panic!("a put or restore ended as {other:?}"),
+        }
+    }
+
+    /// Runs until an operation has ended and says how.
+    ///
+    /// # Panics
+    /// If it does not end in ten minutes of virtual time.
+    pub fn finish(&mut self, task: Task) -> Finished {
+        let ended = self.run_until(PATIENCE, |cluster| cluster.is_finished(task));
+        assert!(ended, "an operation neither ends nor fails: {task:?}");
+        self.look(task).clone()
+    }
+
+    /// Runs until a put has all its copies, for at most `limit`.
+    pub fn settle(&mut self, task: Task, limit: Duration) -> bool {
+        self.run_until(limit, |cluster| cluster.look(task).settled)
+    }
+}
+
+/// Operations, begun.
+impl Cluster {
+    /// Begins a put of all of `data`.
+    pub fn begin_put(&mut self, at: usize, writer: &Writer, name: &str, data: Bytes) -> Task {
+        let put = Put {
+            writer: writer.clone(),
+            name: file_name(name),
+            modified: None,
+        };
+        let running = Running {
+            data,
+            unfinished: true,
+            ..Running::default()
+        };
+        self.begin(at, running, |node, now| node.put(now, put))
+    }
+
+    /// Begins a get.
+    pub fn begin_get(&mut self, at: usize, get: Get) -> Task {
+        self.begin(at, Running::default(), |node, now| node.get(now, get))
+    }
+
+    /// Begins a restore.
+    pub fn begin_restore(&mut self, at: usize, writer: &Writer, name: &str, id: RecordId) -> Task {
+        let restore = Restore {
+            writer: writer.clone(),
+            name: file_name(name),
+            id,
+        };
+        self.begin(at, Running::default(), |node, now| {
+            node.restore(now, restore)
+        })
+    }
+
+    /// Begins a list.
+    pub fn begin_list(&mut self, at: usize, list: List) -> Task {
+        self.begin(at, Running::default(), |node, now| node.list(now, list))
+    }
+
+    /// Leaves a get's bytes alone from now on, or takes them again.
+    pub fn stall(&mut self, task: Task, stalled: bool) {
+        if let Some(running) = self.machines[task.node].tasks.get_mut(&task.op) {
+            running.stalled = stalled;
+        }
+        self.feed(task);
+        self.drain(task.node);
+    }
+
+    /// Cancels an operation.
+    pub fn cancel(&mut self, task: Task) {
+        let now = self.now();
+        self.live(task.node).node.cancel(now, task.op);
+        self.drain(task.node);
+    }
+
+    /// What has become of an operation so far.
+    pub fn look(&self, task: Task) -> &Finished {
+        &self.machines[task.node].tasks[&task.op].state
+    }
+
+    /// Whether an operation has ended.
+    pub fn is_finished(&self, task: Task) -> bool {
+        self.look(task).result.is_some()
+    }
+
+    fn begin<T: std::fmt::Debug>(
+        &mut self,
+        at: usize,
+        running: Running,
+        command: impl FnOnce(&mut Taped, Instant) -> Result<OpId, Busy<T>>,
+    ) -> Task {
+        let now = self.now();
+        let op = command(&mut self.live(at).node, now).expect("a node that is ready and not busy");
+        self.machines[at].tasks.insert(op, running);
+        let task = Task { node: at, op };
+        self.feed(task);
+        self.drain(at);
+        task
+    }
+}
+
+/// A look into stores, which no node hears of.
+impl Cluster {
+    /// What a store holds of a name: which records, and the puts that wrote
+    /// them, the newest first.
+    ///
+    /// # Panics
+    /// If the machine is off, or one of the records is damaged.
+    pub fn held(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<(RecordId, PutId)> {
+        let records = self.records(at, reader, name);
+        let rows = records.into_iter().map(|record| {
+            let head = SignedHead::verify(record.head.clone()).expect("a record that was signed");
+            (record.id(), head.head().put)
+        });
+        rows.collect()
+    }
+
+    fn records(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<StoredRecord> {
+        let key = RecordKey {
+            namespace: reader.namespace(),
+            tag: reader.tag(&file_name(name)),
+        };
+        let (mut records, mut below, max) = (Vec::new(), None, PAGE);
+        loop {
+            let op = DiskOp::detached(DiskKind::ListVersions { key, below, max });
+            let store = &self.live(at).store;
+            let done = store.commit(vec![store.prepare(op)]);
+            let page = match done.first().map(|done| done.result()) {
+                Some(Ok(DiskData::Page(page))) => page.clone(),
+                other => panic!("a store cannot list versions: {other:?}"),
+            };
+            records.extend(page.rows.into_iter().map(|row| match row {
+                Row::Record(record) => record,
+                Row::Damaged { id, .. } => panic!("{id:?} is damaged"),
+            }));
+            below = records.last().map(StoredRecord::id);
+            if !page.more {
+                return records;
+            }
+        }
+    }
+}
+
+/// What reads all of a file, unconfirmed if need be.
+fn get(reader: &Reader, name: &str) -> Get {
+    Get {
+        reader: reader.clone(),
+        name: file_name(name),
+        range: None,
+        version: None,
+        confirmed: false,
+    }
+}
+
+fn file_name(name: &str) -> Name {
+    Name::new(name).expect("a sound file name")
+}
