@@ -46,6 +46,8 @@ pub struct Plan {
     pub clients: usize,
     /// How many of them, from the last, are not started.
     pub off: usize,
+    /// Records every node, see [`Cluster::tapes`].
+    pub record: bool,
 }
 
 impl Plan {
@@ -60,6 +62,7 @@ impl Plan {
             namespace_bytes: None,
             clients: 0,
             off: 0,
+            record: false,
         }
     }
 }
@@ -111,7 +114,7 @@ impl Cluster {
             config.advertise = vec![address(at)];
             config.bootstrap = (0..plan.nodes)
                 .filter(|other| *other < at)
-                .map(address)
+                .map(|other| address(other).into())
                 .collect();
             if at + plan.clients >= plan.nodes {
                 config.weight = 0;
@@ -122,6 +125,8 @@ impl Cluster {
                 disk: MemVfs::new(),
                 live: None,
                 tasks: Default::default(),
+                record: plan.record,
+                tapes: Vec::new(),
                 skew_ms: 0,
                 starts: 0,
             }
@@ -159,6 +164,7 @@ impl Cluster {
     /// Kills a machine between two steps: its memory is gone, its connections
     /// break.
     pub fn kill(&mut self, at: usize) {
+        self.machines[at].keep_tape();
         self.machines[at].live = None;
         for end in self.net.ends_of(at) {
             if let Some(peer) = self.net.peer(end) {
@@ -178,6 +184,15 @@ impl Cluster {
     pub fn skew(&mut self, at: usize, ms: i64) {
         self.machines[at].skew_ms = ms;
         self.tell_wall(at);
+    }
+
+    /// What a machine's nodes have been recorded to do so far, one tape for
+    /// each of its lives, to be replayed by [`peerhold_core::tape::replay`]:
+    /// what a seed that fails leaves behind for a closer look. None without
+    /// [`Plan::record`].
+    pub fn tapes(&mut self, at: usize) -> &[Vec<u8>] {
+        self.machines[at].keep_tape();
+        &self.machines[at].tapes
     }
 
     /// A machine's disk.

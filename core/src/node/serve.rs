@@ -481,7 +481,7 @@ impl Node {
     fn is_misplaced_record(&mut self, conn: ConnId, key: &RecordKey) -> bool {
         //# CLAIM-10: A replica MUST refuse, as no replica, the claim of a blob and the KEEP
         //# of a record that its own member map does not place there, if the last MEMBERS of
-        //# the session told that very map; otherwise it MUST NOT refuse for placement.
+        //# the peer named the same candidates; otherwise it MUST NOT refuse for placement.
         let me = self.ctx.me();
         self.ctx.is_map_shared(conn) && !self.ctx.record_replicas(key).contains(&me)
     }

@@ -111,8 +111,6 @@ pub(super) struct Session {
     pub(super) conn: ConnId,
     pub(super) role: Role,
     pub(super) peer: NodeId,
-    /// Digest of the member map that it told last.
-    pub(super) map: Option<[u8; 32]>,
     /// Where it was dialled.
     pub(super) addr: Option<PeerAddr>,
     pub(super) stage: Stage,
@@ -159,7 +157,6 @@ impl Session {
             conn,
             role,
             peer,
-            map: None,
             addr,
             stage: Stage::Closing,
             decoder: Decoder::new(FrameLimits {
@@ -521,6 +518,7 @@ mod tests {
         session.admit(Admitted {
             requests: 2,
             features: 0,
+            key: [0; 8],
         });
         (session.members_due, session.peers_due) = (false, false);
         session

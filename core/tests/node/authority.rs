@@ -484,10 +484,8 @@ fn tell_map(host: &mut Host, peer: &Peer, nodes: &[NodeId]) {
 
 /// A blob that placement gives to the node, or does not.
 fn placed(nodes: &[NodeId], here: bool) -> Bytes {
-    let mut map = peerhold_core::Members::new();
-    for node in nodes {
-        map.merge(*node, member(State::Active), usize::MAX);
-    }
+    let members = nodes.iter().map(|node| (*node, member(State::Active)));
+    let map: peerhold_core::Members = members.collect();
     let mut placement = peerhold_core::placement::Placement::new(&map.candidates(), 3, nodes.len());
     let mut blobs = (0..=u8::MAX).map(|byte| blob(1000, byte));
     let mut is_here = |blob: &Bytes| {

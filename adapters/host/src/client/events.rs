@@ -45,9 +45,9 @@ pub enum Notice {
         /// Why.
         error: ChannelError,
     },
-    /// A peer is said to be at an address that this node cannot dial: only a
-    /// literal `ip:port` can be, as no names are looked up. It is told at every
-    /// attempt.
+    /// A peer is said to be at an address that this node does not dial: only a
+    /// literal `ip:port` can be, as no names are looked up, and only one of
+    /// this machine by an `insecure` node. It is told at every attempt.
     Address {
         /// The address.
         addr: PeerAddr,
@@ -56,6 +56,12 @@ pub enum Notice {
     },
     /// The member map changed.
     Members,
+    /// A peer has for long placed by other members than this node: most often
+    /// their policies differ. See [`peerhold_core::Event::MapDiffers`].
+    MapDiffers {
+        /// Who.
+        peer: NodeId,
+    },
     /// A peer sent something whose hash, signature or seal is wrong.
     Lied {
         /// Who.
@@ -68,6 +74,9 @@ pub enum Notice {
     /// Connections cannot be accepted at the moment: the operating system's
     /// words. It is tried again.
     Accept(String),
+    /// The tape could not be written any more, by the operating system's
+    /// words, and the recording has ended. The node goes on.
+    Tape(String),
     /// This subscriber was slow: so many notices after the one before were
     /// dropped.
     Missed(u64),

@@ -1,8 +1,12 @@
 //! Whole nodes over real sockets on loopback.
 
+mod admitting;
 mod cluster;
 mod cross;
 mod damage;
 mod ends;
 mod files;
+mod full;
+mod secure;
+mod tape;
 mod versions;

@@ -2,12 +2,15 @@
 
 mod behaviour;
 mod compaction;
+#[cfg(unix)]
+mod damage;
 mod faults;
 mod format;
 mod listing;
 mod model;
 #[cfg(unix)]
 mod os;
+mod owner;
 mod quota;
 mod recovery;
 mod support;
