@@ -2,11 +2,12 @@
 //! if W other replicas hold it durably. The record stays: a read quorum may
 //! need it.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 
 use super::copies::{Copies, Copy};
 use super::ctx::{Ctx, Timer};
 use super::open::{Open, Opening, Opens};
+use super::sources::Sources;
 use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, DiskKind, RecordKey};
 use crate::error::OpError;
@@ -44,8 +45,7 @@ struct Item {
 enum Phase {
     /// A manifest node is read before it may go.
     Reading {
-        sources: VecDeque<NodeId>,
-        asked: Option<NodeId>,
+        sources: Sources,
     },
     /// Whether it is here at all.
     Local,
@@ -112,14 +112,11 @@ impl ForgetOp {
             }
             (Step::Piece(number), _) => {
                 if let Some(Item {
-                    phase:
-                        Phase::Reading {
-                            asked: Some(from), ..
-                        },
+                    phase: Phase::Reading { sources },
                     ..
-                }) = self.items.get(&number)
+                }) = self.items.get_mut(&number)
                 {
-                    ctx.lied(*from);
+                    sources.lied(ctx);
                 }
                 self.read_next(ctx, number);
             }
@@ -134,15 +131,12 @@ impl ForgetOp {
             };
             let (number, is_node) = (self.next, need.level > 0);
             self.next += 1;
-            let sources = ctx.blob_sources(&need.id);
+            let sources = Sources::new(ctx.blob_sources(&need.id));
             self.items.insert(
                 number,
                 Item {
                     need,
-                    phase: Phase::Reading {
-                        sources,
-                        asked: None,
-                    },
+                    phase: Phase::Reading { sources },
                 },
             );
             if is_node {
@@ -161,15 +155,12 @@ impl ForgetOp {
     fn read_next(&mut self, ctx: &mut Ctx, number: u64) {
         let Some(Item {
             need,
-            phase: Phase::Reading { sources, asked },
+            phase: Phase::Reading { sources },
         }) = self.items.get_mut(&number)
         else {
             return;
         };
-        let reachable =
-            core::iter::from_fn(|| sources.pop_front()).find(|node| ctx.is_reachable(node));
-        *asked = reachable;
-        match reachable {
+        match sources.next(ctx) {
             Some(source) => ctx.fetch(
                 source,
                 need.id,
@@ -183,12 +174,12 @@ impl ForgetOp {
     fn read(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {
         let Some(Item {
             need,
-            phase: Phase::Reading { asked, .. },
+            phase: Phase::Reading { sources },
         }) = self.items.get(&number)
         else {
             return;
         };
-        if *asked != Some(from) {
+        if !sources.is_asked(from) {
             return;
         }
         match answer {

@@ -8,8 +8,8 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::ctx::{Ctx, Timer};
-use super::lookup::is_passing;
 use super::open::{Open, Opening, Opens};
+use super::sources::Sources;
 use super::task::{Answer, JobTask, Step, Waiter};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
@@ -42,12 +42,7 @@ pub(super) struct GetOp {
 #[derive(Debug)]
 struct Piece {
     need: Need,
-    /// Where to look next.
-    sources: VecDeque<NodeId>,
-    /// Who was asked.
-    asked: Option<NodeId>,
-    /// A source may have it, but could not be asked.
-    passing: bool,
+    sources: Sources,
     plain: Option<Bytes>,
 }
 
@@ -139,15 +134,14 @@ impl GetOp {
                 give_room(ctx, &mut self.held);
             }
             let Some(need) = need else { return };
-            let (number, sources) = (self.next, ctx.blob_sources(&need.id));
+            let sources = Sources::new(ctx.blob_sources(&need.id));
+            let number = self.next;
             self.next += 1;
             self.pieces.insert(
                 number,
                 Piece {
                     need,
                     sources,
-                    asked: None,
-                    passing: false,
                     plain: None,
                 },
             );
@@ -161,7 +155,7 @@ impl GetOp {
         let Some(piece) = self.pieces.get_mut(&number) else {
             return;
         };
-        if piece.asked != Some(from) {
+        if !piece.sources.is_asked(from) {
             return;
         }
         match answer {
@@ -188,7 +182,7 @@ impl GetOp {
                 ctx.job(work, JobTask::Op(self.id, Step::Piece(number)));
             }
             Answer::No(no) => {
-                piece.passing |= is_passing(&no);
+                piece.sources.failed(&no);
                 if !fetch_next(ctx, self.id, &mut self.pieces, number) {
                     self.missing(ctx, number);
                 }
@@ -199,12 +193,8 @@ impl GetOp {
 
     /// What a source sent is not what it should be.
     fn damaged(&mut self, ctx: &mut Ctx, number: u64) {
-        if let Some(from) = self
-            .pieces
-            .get_mut(&number)
-            .and_then(|piece| piece.asked.take())
-        {
-            ctx.lied(from);
+        if let Some(piece) = self.pieces.get_mut(&number) {
+            piece.sources.lied(ctx);
         }
         if !fetch_next(ctx, self.id, &mut self.pieces, number) {
             self.missing(ctx, number);
@@ -213,13 +203,12 @@ impl GetOp {
 
     /// No source is left. Where one could not be asked, it may be asked later.
     fn missing(&mut self, ctx: &mut Ctx, number: u64) {
-        let Some(piece) = self.pieces.get_mut(&number) else {
+        let Some(piece) = self.pieces.get(&number) else {
             return;
         };
-        if !piece.passing {
+        if !piece.sources.is_passing() {
             return self.end(ctx, Err(OpError::Missing));
         }
-        piece.asked = None;
         ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
     }
 
@@ -312,9 +301,7 @@ impl GetOp {
         if self.file.is_none() {
             return self.opening.retry(ctx, peer);
         }
-        let stuck = |piece: &Piece| {
-            piece.asked.is_none() && piece.plain.is_none() && piece.sources.is_empty()
-        };
+        let stuck = |piece: &Piece| piece.plain.is_none() && piece.sources.is_exhausted();
         let stuck: alloc::vec::Vec<u64> = self
             .pieces
             .iter()
@@ -323,8 +310,7 @@ impl GetOp {
             .collect();
         for number in stuck {
             if let Some(piece) = self.pieces.get_mut(&number) {
-                piece.sources = ctx.blob_sources(&piece.need.id);
-                piece.passing = false;
+                piece.sources = Sources::new(ctx.blob_sources(&piece.need.id));
             }
             if !fetch_next(ctx, self.id, &mut self.pieces, number) {
                 self.missing(ctx, number);
@@ -440,25 +426,12 @@ fn fetch_next(ctx: &mut Ctx, op: OpId, pieces: &mut BTreeMap<u64, Piece>, number
     //# READ-6: A reader MUST ask for a blob at one member after another, in the order of
     //# its slot, itself first, before it calls it missing; one that sends a wrong blob is
     //# passed over.
-    while let Some(source) = piece.sources.pop_front() {
-        if source == ctx.me() && ctx.config.weight == 0 {
-            continue;
-        }
-        if !ctx.is_reachable(&source) {
-            piece.passing = true;
-            continue;
-        }
-        piece.asked = Some(source);
-        ctx.fetch(
-            source,
-            piece.need.id,
-            BLOB_MAX,
-            Waiter::Op(op, Step::Piece(number)),
-        );
-        return true;
+    let source = piece.sources.next(ctx);
+    if let Some(source) = source {
+        let waiter = Waiter::Op(op, Step::Piece(number));
+        ctx.fetch(source, piece.need.id, BLOB_MAX, waiter);
     }
-    piece.asked = None;
-    false
+    source.is_some()
 }
 
 /// Takes the room of one chunk. A reader that takes nothing holds one of its

@@ -30,6 +30,10 @@ impl Sources {
     pub(super) fn next(&mut self, ctx: &Ctx) -> Option<NodeId> {
         self.asked = None;
         while let Some(node) = self.left.pop_front() {
+            if node == ctx.me() && ctx.config.weight == 0 {
+                // A client holds nothing.
+                continue;
+            }
             if ctx.is_reachable(&node) {
                 self.asked = Some(node);
                 break;

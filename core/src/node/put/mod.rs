@@ -108,11 +108,7 @@ impl PutOp {
         modified: Option<UnixMillis>,
         kind: Kind,
     ) -> Self {
-        let reader = writer.reader();
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&name),
-        };
+        let key = writer.reader().key(&name);
         let until = match kind {
             Kind::Remove => Until::Agreed,
             Kind::Put | Kind::Restore(_) => Until::Quorum,

@@ -7,7 +7,6 @@ use super::super::open::{Open, Opening};
 use super::super::sources::Sources;
 use super::super::task::{Answer, JobTask, Step, Waiter};
 use super::{Kind, PutOp};
-use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
 use crate::job::Work;
@@ -47,10 +46,7 @@ struct Reading {
 impl Restoring {
     pub(super) fn new(ctx: &mut Ctx, op: OpId, restore: &Restore) -> Self {
         let reader = restore.writer.reader().clone();
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&restore.name),
-        };
+        let key = reader.key(&restore.name);
         Self {
             opening: Opening::new(ctx, op, reader, key, Some(restore.id), false),
             older: None,
@@ -196,7 +192,7 @@ impl PutOp {
                 node.sources.failed(&no);
                 self.read_on(ctx);
             }
-            Answer::Record(_) | Answer::Page(_) | Answer::Held => {}
+            _ => {}
         }
     }
 
