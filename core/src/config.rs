@@ -151,6 +151,10 @@ pub struct Limits {
     pub addresses: u32,
     /// Copies owed to members that are away, remembered durably.
     pub debts: u32,
+    /// Names of which is remembered, durably, what was seen of them, so that
+    /// no get answers with less later; about 300 bytes of memory each. Of more
+    /// names those that were not read or written for longest are forgotten.
+    pub seen: u32,
 }
 
 impl Default for Limits {
@@ -164,6 +168,7 @@ impl Default for Limits {
             members: 256,
             addresses: 512,
             debts: 65_536,
+            seen: 16_384,
         }
     }
 }
@@ -180,6 +185,7 @@ impl Limits {
             ("members", self.members),
             ("addresses", self.addresses),
             ("debts", self.debts),
+            ("seen", self.seen),
         ];
         if let Some((name, _)) = zero.iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::ZeroLimit(name));

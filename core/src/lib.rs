@@ -64,10 +64,10 @@ pub use job::{Job, JobDone};
 pub use members::{Member, Members};
 pub use node::Node;
 pub use output::{
-    Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, PeerStatus, Put,
-    Remove, Restore, Status, Stored, Unconfirmed, Wake,
+    Access, Damage, Entry, Event, FileInfo, Forget, Fork, Get, History, List, Listed, Outcome,
+    PeerStatus, Put, Remove, Restore, Status, Stored, Told, Unconfirmed, Wake,
 };
-pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
+pub use seal::{FileCapability, Name, NamespaceSecret, ReadKey, Reader, Writer};
 pub use text::TextError;
 pub use time::{Instant, UnixMillis};
 pub use version::{RecordId, Version};

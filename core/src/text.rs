@@ -15,8 +15,8 @@
 //! 3. The checksum is Bech32m's (BIP 350): a BCH code of length 1,023, whose
 //!    distance there is 4. In the part behind the prefix it notices any 3
 //!    characters that are others than they should be; in forms of up to 89
-//!    characters there, which are all but the read key's, any 4; and of every
-//!    other change all but one in 2^30. Lengths are fixed, so that a character
+//!    characters there, which are all but the read key's and the file
+//!    capability's, any 4; and of every other change all but one in 2^30. Lengths are fixed, so that a character
 //!    too many or too few never needs it. It is no protection against somebody
 //!    who changes a text on purpose: whoever can choose the text chooses its
 //!    checksum.
@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 
 use crate::config::ClusterKey;
 use crate::id::{BlobId, NamespaceId, NodeId, PutId};
-use crate::seal::{NamespaceSecret, ReadKey};
+use crate::seal::{FileCapability, NamespaceSecret, ReadKey};
 use crate::version::{RecordId, Version};
 
 /// The version of every form that this program writes and reads.
@@ -59,11 +59,13 @@ pub enum Kind {
     NamespaceSecret,
     /// A [`ClusterKey`]: a secret.
     ClusterKey,
+    /// A [`FileCapability`]: a secret.
+    File,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Node,
         Self::Namespace,
         Self::Blob,
@@ -72,6 +74,7 @@ impl Kind {
         Self::ReadKey,
         Self::NamespaceSecret,
         Self::ClusterKey,
+        Self::File,
     ];
 
     /// What a text claims to be. It may still be malformed.
@@ -96,6 +99,7 @@ impl Kind {
             Self::ReadKey => "phread",
             Self::NamespaceSecret => "phsecret",
             Self::ClusterKey => "phcluster",
+            Self::File => "phfile",
         }
     }
 
@@ -110,6 +114,7 @@ impl Kind {
             Self::ReadKey => "read key",
             Self::NamespaceSecret => "namespace secret",
             Self::ClusterKey => "cluster key",
+            Self::File => "file capability",
         }
     }
 
@@ -117,7 +122,7 @@ impl Kind {
     pub const fn is_secret(self) -> bool {
         matches!(
             self,
-            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey
+            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey | Self::File
         )
     }
 
@@ -131,6 +136,7 @@ impl Kind {
             Self::Record => RECORD_LEN,
             Self::ReadKey => ReadKey::LEN,
             Self::NamespaceSecret | Self::ClusterKey => 32,
+            Self::File => FileCapability::LEN,
         }
     }
 
@@ -327,6 +333,22 @@ impl FromStr for ClusterKey {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         read(Kind::ClusterKey, text).map(|bytes| Self::from_bytes(*bytes))
+    }
+}
+
+impl FileCapability {
+    /// The text form, see [`crate::text`]: for those who may read this version
+    /// of this file, and nobody else.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        secret(Kind::File, &*self.to_bytes())
+    }
+}
+
+impl FromStr for FileCapability {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        read(Kind::File, text).map(|bytes| Self::from_bytes(&bytes))
     }
 }
 

@@ -12,6 +12,7 @@ use rand_core::Rng;
 use super::book::Book;
 use super::events::Events;
 use super::queues::{Budget, DiskQueue, JobQueue};
+use super::seen::Seen;
 use super::session::Session;
 use super::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
@@ -109,6 +110,8 @@ pub(super) struct Ctx {
     forgetting: BTreeMap<BlobId, Vec<OpId>>,
     /// Copies owed, each with the operation that will settle when it is paid.
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
+    /// What was seen of names.
+    pub(super) seen: Seen,
     /// How many copies each operation owes.
     pub(super) settling: BTreeMap<OpId, u32>,
     /// Those of them that have nothing else left to do.
@@ -133,6 +136,7 @@ impl Ctx {
         let share = Budget::new(config.limits.share());
         let replicas = config.replicas;
         let book = Book::new(&config.bootstrap, config.limits.addresses as usize);
+        let seen = Seen::new(config.limits.seen as usize);
         let disk = DiskQueue::new(config.limits.disk_operations as usize);
         Self {
             config,
@@ -164,6 +168,7 @@ impl Ctx {
             cooled: Vec::new(),
             forgetting: BTreeMap::new(),
             debts: BTreeMap::new(),
+            seen,
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
             put_waiting: BTreeSet::new(),

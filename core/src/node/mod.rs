@@ -10,6 +10,7 @@ mod ctx;
 mod debts;
 mod events;
 mod forget;
+mod fork;
 mod get;
 mod lookup;
 mod membership;
@@ -21,6 +22,7 @@ mod put;
 mod queues;
 mod reach;
 mod rows;
+mod seen;
 mod serve;
 mod session;
 mod sources;
@@ -409,6 +411,7 @@ impl Node {
             DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
             DiskTask::Members => self.members_kept(result),
+            DiskTask::Seen => self.ctx.seen_written(result),
             DiskTask::DebtsCleared => {
                 if let Err(error) = result {
                     self.ctx.events.push(Event::Trouble(error));
@@ -454,6 +457,7 @@ impl Node {
             starts,
             members,
             debts,
+            seen,
             records,
             blobs,
             ..
@@ -466,6 +470,8 @@ impl Node {
         ctx.ready = true;
         ctx.holding = records > 0 || blobs > 0;
         ctx.writer = Version::writer(&ctx.me(), starts);
+        ctx.seen.load(seen);
+        ctx.write_seen();
         ctx.debts = debts.into_iter().map(|debt| (debt, None)).collect();
         ctx.events.push(Event::Ready);
         self.load_members(members.as_deref());
@@ -499,7 +505,11 @@ impl Node {
             (JobTask::Debt(debt, from), Made::Checked(result)) => {
                 self.debt_checked(debt, from, result);
             }
-            (JobTask::Keep { .. } | JobTask::Acquire(_) | JobTask::Debt(..), _) => {}
+            (JobTask::Fork(tellers), Made::Pair(pair)) => self.ctx.fork_checked(*tellers, *pair),
+            (
+                JobTask::Keep { .. } | JobTask::Acquire(_) | JobTask::Debt(..) | JobTask::Fork(_),
+                _,
+            ) => {}
         }
     }
 

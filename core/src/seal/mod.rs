@@ -4,7 +4,7 @@
 //! one chunk makes a tree of manifest nodes ([`manifest`] is one node,
 //! [`tree`] builds the tree, [`walk`] reads a range of it). A signed
 //! [`record`] names the file and its root. All keys come from one namespace
-//! secret ([`keys`]).
+//! secret ([`keys`]); one version's alone can be handed on ([`share`]).
 //!
 //! 1. Every cipher key is derived from what it covers and every IV is zero, so
 //!    no key and counter cover two different plaintexts, whatever clocks,
@@ -26,6 +26,7 @@ pub mod keys;
 pub mod manifest;
 pub mod name;
 pub mod record;
+pub mod share;
 pub mod tree;
 pub mod walk;
 
@@ -44,5 +45,6 @@ pub use record::{
     CONTENT_MAX, Content, Draft, INLINE_MAX, META_MAX, Meta, SealedRecord, open_meta, open_record,
     seal_record,
 };
+pub use share::{FileCapability, open_shared_node, open_shared_record};
 pub use tree::{PendingNode, TreeBuilder};
 pub use walk::{Need, RangeWalk};

@@ -170,13 +170,7 @@ fn fetch_one(
         what: format!("fetching {}", file.name.as_str()),
         source,
     };
-    let get = Get {
-        reader: node.namespace.reader().clone(),
-        name: file.name.clone(),
-        range: None,
-        version: None,
-        confirmed: true,
-    };
+    let get = Get { confirmed: true, ..Get::newest(node.namespace.reader(), &file.name) };
     let mut get = node.client.blocking().get(get).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     while let Some(piece) = get.next_bytes().map_err(failed)? {
