@@ -28,7 +28,10 @@ fn confirmed(
     let name = Name::new(name).unwrap();
     let task = cluster.begin_get(
         at,
-        Get { confirmed: true, ..Get::newest(reader, &name) },
+        Get {
+            confirmed: true,
+            ..Get::newest(reader, &name)
+        },
     );
     cluster.finish(task).result.unwrap().map(|_| ())
 }
@@ -373,7 +376,10 @@ fn with_the_least_memory_two_nodes_that_read_from_each_other_both_finish() {
     }
     cluster.forget(0, writer.reader(), "of 1").unwrap();
     cluster.forget(1, writer.reader(), "of 0").unwrap();
-    let get = |name| Get { confirmed: true, ..Get::newest(writer.reader(), &Name::new(name).unwrap()) };
+    let get = |name| Get {
+        confirmed: true,
+        ..Get::newest(writer.reader(), &Name::new(name).unwrap())
+    };
     let (one, other) = (
         cluster.begin_get(0, get("of 1")),
         cluster.begin_get(1, get("of 0")),

@@ -190,7 +190,11 @@ fn ranges_are_the_bytes_that_were_asked_for() {
     let mut gen_ = Gen::from_size_and_seed(100, 9);
     for _ in 0..60 {
         let Cut { start, end } = Cut::arbitrary(&mut gen_);
-        let get = Get { range: Some(start..end), confirmed: true, ..Get::newest(writer.reader(), &Name::new("big").unwrap()) };
+        let get = Get {
+            range: Some(start..end),
+            confirmed: true,
+            ..Get::newest(writer.reader(), &Name::new("big").unwrap())
+        };
         let read = range(&mut cluster, 1, get);
         let size = data.len() as u64;
         if start > end || start > size {
@@ -210,7 +214,10 @@ fn a_range_of_a_small_file_is_cut_from_its_record() {
     let mut cluster = cluster(10);
     let writer = cluster.namespace();
     cluster.put(0, &writer, "small", b"0123456789").unwrap();
-    let get = |range| Get { range: Some(range), ..Get::newest(writer.reader(), &Name::new("small").unwrap()) };
+    let get = |range| Get {
+        range: Some(range),
+        ..Get::newest(writer.reader(), &Name::new("small").unwrap())
+    };
     assert_eq!(range(&mut cluster, 1, get(3..6)).unwrap(), b"345");
     assert_eq!(range(&mut cluster, 1, get(8..60)).unwrap(), b"89");
     assert_eq!(range(&mut cluster, 1, get(10..10)).unwrap(), b"");
@@ -247,7 +254,10 @@ fn many_operations_at_once_keep_their_bytes_apart() {
             let name = Name::new(name).unwrap();
             cluster.begin_get(
                 1,
-                Get { confirmed: true, ..Get::newest(writer.reader(), &name) },
+                Get {
+                    confirmed: true,
+                    ..Get::newest(writer.reader(), &name)
+                },
             )
         })
         .collect();
@@ -346,7 +356,10 @@ fn a_reader_that_takes_nothing_holds_little_and_hurts_nobody() {
     let (writer, data) = (cluster.namespace(), noise(24 * MIB));
     cluster.put(0, &writer, "big", &data).unwrap();
     cluster.put(0, &writer, "other", &noise(3 * MIB)).unwrap();
-    let get = |name| Get { confirmed: true, ..Get::newest(writer.reader(), &Name::new(name).unwrap()) };
+    let get = |name| Get {
+        confirmed: true,
+        ..Get::newest(writer.reader(), &Name::new(name).unwrap())
+    };
     let slow = cluster.begin_get(1, get("big"));
     cluster.stall(slow, true);
     cluster.run_for(Duration::from_secs(5));
@@ -396,7 +409,10 @@ fn a_cancelled_get_lets_its_peers_stop() {
     cluster.finish(task);
     assert!(cluster.settle(task, Duration::from_secs(10)));
     cluster.forget(1, writer.reader(), "big").unwrap();
-    let get = Get { confirmed: true, ..Get::newest(writer.reader(), &Name::new("big").unwrap()) };
+    let get = Get {
+        confirmed: true,
+        ..Get::newest(writer.reader(), &Name::new("big").unwrap())
+    };
     let task = cluster.begin_get(1, get);
     assert!(cluster.run_until(
         Duration::from_secs(5),

@@ -125,7 +125,10 @@ impl Handle {
         name: &Name,
         range: Range<u64>,
     ) -> Result<GetReader, ClientError> {
-        let get = Get { range: Some(range), ..Get::newest(reader, name) };
+        let get = Get {
+            range: Some(range),
+            ..Get::newest(reader, name)
+        };
         self.get_with(get).await
     }
 

@@ -302,7 +302,10 @@ async fn write(handle: &Handle, number: u64, put: u64, mut data: Bytes) {
 }
 
 async fn found(handle: &Handle, number: u64) -> String {
-    let get = Get { confirmed: true, ..Get::newest(writer().reader(), &name(number)) };
+    let get = Get {
+        confirmed: true,
+        ..Get::newest(writer().reader(), &name(number))
+    };
     match handle.get_with(get).await {
         Ok(mut reader) => {
             let mut data = Vec::new();

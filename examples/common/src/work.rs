@@ -170,7 +170,10 @@ fn fetch_one(
         what: format!("fetching {}", file.name.as_str()),
         source,
     };
-    let get = Get { confirmed: true, ..Get::newest(node.namespace.reader(), &file.name) };
+    let get = Get {
+        confirmed: true,
+        ..Get::newest(node.namespace.reader(), &file.name)
+    };
     let mut get = node.client.blocking().get(get).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     while let Some(piece) = get.next_bytes().map_err(failed)? {

@@ -419,7 +419,10 @@ fn the_blocking_form_works_on_other_threads() {
             let mut file = blocking.put(put).unwrap();
             file.write_all(&data).unwrap();
             file.finish().unwrap();
-            let get = Get { confirmed: true, ..Get::newest(writer().reader(), &name("f")) };
+            let get = Get {
+                confirmed: true,
+                ..Get::newest(writer().reader(), &name("f"))
+            };
             let mut file = blocking.get(get).unwrap();
             let mut all = Vec::new();
             file.read_to_end(&mut all).unwrap();
