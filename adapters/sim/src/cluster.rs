@@ -176,6 +176,13 @@ impl Cluster {
         self.tell_wall(at);
     }
 
+    /// Puts another disk into a machine that is off, an older image of its own
+    /// for instance.
+    pub fn replace_disk(&mut self, at: usize, disk: MemVfs) {
+        assert!(self.machines[at].live.is_none(), "it is on");
+        self.machines[at].disk = disk;
+    }
+
     /// A machine's disk.
     pub fn disk(&self, at: usize) -> &MemVfs {
         &self.machines[at].disk

@@ -9,6 +9,7 @@ mod asking;
 mod damage;
 mod debts;
 mod forgetting;
+mod freshness;
 mod lies;
 mod listers;
 mod listing;
