@@ -96,17 +96,17 @@ impl Three {
         !lookups.is_empty() || !keeps.is_empty()
     }
 
-    /// Each replica answers what it was asked, in turn.
-    fn serve_each(&mut self) {
-        for at in 0..3 {
-            self.serve(at);
-        }
+    /// Each replica answers what it was asked, in turn. Whether there was
+    /// anything.
+    fn serve_each(&mut self) -> bool {
+        let served = [self.serve(0), self.serve(1), self.serve(2)];
+        served.contains(&true)
     }
 
     /// How an operation ends when all answer who can.
     fn end(&mut self, op: OpId) -> Result<Outcome, OpError> {
         for _ in 0..10 {
-            while (0..3).fold(false, |any, at| self.serve(at) || any) {}
+            while self.serve_each() {}
             self.cluster.host.read(op);
             if let Some(result) = self.cluster.host.result(op) {
                 return result;
