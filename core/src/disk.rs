@@ -386,6 +386,10 @@ impl DiskOp {
         Self { ticket, kind }
     }
 
+    pub(crate) fn ticket(&self) -> NonZeroU64 {
+        self.ticket.0
+    }
+
     /// What to do.
     pub fn kind(&self) -> &DiskKind {
         &self.kind

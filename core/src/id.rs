@@ -106,6 +106,11 @@ macro_rules! counter_id {
                 self.0.get()
             }
 
+            /// One that stands on a tape.
+            pub(crate) const fn from_number(number: NonZeroU64) -> Self {
+                Self(number)
+            }
+
             pub(crate) fn from_mint(mint: &mut Mint) -> Self {
                 Self(mint.next())
             }

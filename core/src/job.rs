@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use bytes::Bytes;
 
@@ -51,6 +52,28 @@ impl Job {
             Work::OpenChunk { bytes, .. } => 2 * bytes.len(),
             Work::OpenNode { bytes, .. } => 3 * bytes.len(),
             Work::CheckBlob { bytes, .. } => bytes.len(),
+        }
+    }
+
+    pub(crate) fn ticket(&self) -> NonZeroU64 {
+        self.ticket.0
+    }
+
+    /// Which kind of work it is.
+    pub(crate) const fn name(&self) -> &'static str {
+        match &self.work {
+            Work::SealChunk { .. } => "SealChunk",
+            Work::SealNode { .. } => "SealNode",
+            Work::SealRecord(_) => "SealRecord",
+            Work::CheckHead(_) => "CheckHead",
+            Work::CheckPair(_) => "CheckPair",
+            Work::CheckRecord(_) => "CheckRecord",
+            Work::OpenRecord { .. } => "OpenRecord",
+            Work::OpenMetas { .. } => "OpenMetas",
+            Work::CountUnread { .. } => "CountUnread",
+            Work::OpenChunk { .. } => "OpenChunk",
+            Work::OpenNode { .. } => "OpenNode",
+            Work::CheckBlob { .. } => "CheckBlob",
         }
     }
 

@@ -1,11 +1,12 @@
-//! The rules of PROTOCOL.md and their quotes in the code are the same text, and
-//! every rule is quoted where it is kept.
+//! The rules of PROTOCOL.md and TAPE.md and their quotes in the code are the
+//! same text, and every rule is quoted where it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 const PROTOCOL: &str = include_str!("../PROTOCOL.md");
+const TAPE: &str = include_str!("../TAPE.md");
 
 #[test]
 fn every_quote_in_the_code_reads_as_its_rule() {
@@ -40,15 +41,17 @@ fn rules_are_numbered_without_gaps() {
         let all: BTreeSet<usize> = (1..=numbers.len()).collect();
         assert_eq!(numbers, all, "{section}");
         let last = format!("{section}-1 to {section}-{}", all.len());
-        assert!(PROTOCOL.contains(&last), "the contents lack {last}");
+        let listed = [PROTOCOL, TAPE].iter().any(|page| page.contains(&last));
+        assert!(listed, "the contents lack {last}");
     }
 }
 
 /// The text of each rule, by its number: lines `- **FRAME-1**: text`.
 fn rules() -> BTreeMap<String, String> {
     let mut rules = BTreeMap::new();
-    let lines = PROTOCOL
-        .lines()
+    let lines = [PROTOCOL, TAPE]
+        .into_iter()
+        .flat_map(str::lines)
         .filter_map(|line| line.strip_prefix("- **"));
     for line in lines {
         let (id, text) = line.split_once("**: ").expect("a rule's number");

@@ -1,5 +1,5 @@
 //! The examples of this package are in its other files:
-//! `cargo run --example smol_cluster`, `cargo run --example smol_embed`.
+//! `cargo run --example smol_cluster`, and so `smol_embed` and `smol_history`.
 
 #[cfg(test)]
 mod tests {

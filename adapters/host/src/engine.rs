@@ -34,17 +34,19 @@
 mod config;
 mod conns;
 mod ops;
+mod tape;
 pub(crate) mod wake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant as OsInstant};
 
 use peerhold_core::job::Job;
-use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, Node, NodeId, OpId, PeerAddr};
+use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, NodeId, OpId, PeerAddr, Taped};
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
 
@@ -54,7 +56,8 @@ pub use wake::ReadySet;
 use crate::client::events::Notice;
 use crate::client::mail::{Shared, Sizes};
 use crate::client::{Client, ClientError};
-use crate::os::{Clock, Identity, seed};
+use crate::link::Channels;
+use crate::os::{Clock, Identity, private_file, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
@@ -72,7 +75,9 @@ const TURN_JOB_BYTES: usize = 1 << 20;
 /// threads end what they are doing and are joined, the store is closed and its
 /// lock released.
 pub struct Engine {
-    node: Node,
+    node: Taped,
+    /// Where what is recorded of it goes.
+    tape: Option<File>,
     clock: Clock,
     now: Instant,
     wall_due: Instant,
@@ -163,11 +168,16 @@ impl Engine {
                 source,
             })?;
         // The store's lock is held: nobody else makes an identity here.
-        let identity = Identity::load_or_create(dir)?;
+        let owner = store.owner().map_err(|source| StartError::Store {
+            path: dir.clone(),
+            source,
+        })?;
+        let identity = Identity::load_or_create(dir, owner)?;
         Self::with_store(config, advertise, &identity, store)
     }
 
-    /// A node over a store that is open already, wherever that is.
+    /// A node over a store that is open already, wherever that is. The store
+    /// belongs to this identity from now on.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -178,17 +188,33 @@ impl Engine {
         store: Store<V>,
     ) -> Result<(Client, Self), StartError> {
         config.check()?;
+        store
+            .claim(identity.id())
+            .map_err(|source| StartError::Store {
+                path: config.data_dir.clone(),
+                source,
+            })?;
+        let channels = channels(&config, identity)?;
         config.node.node = identity.id();
         if config.node.advertise.is_empty() {
             config.node.advertise = advertise;
         }
         let seed = seed().map_err(StartError::Entropy)?;
         let clock = Clock::start();
-        let node = Node::new(config.node.clone(), *seed, clock.now())?;
+        let make = match config.tape {
+            Some(_) => Taped::recorded,
+            None => Taped::new,
+        };
+        let node = make(config.node.clone(), *seed, clock.now())?;
         let signal = Arc::new(Signal::default());
         let completions = Arc::new(Completions::new(Arc::clone(&signal)));
         let workers = Workers::start(store, config.workers, Arc::clone(&completions))
             .map_err(StartError::Workers)?;
+        let tape = config.tape.as_deref().map(private_file).transpose();
+        let tape = tape.map_err(|source| StartError::Tape {
+            path: config.tape.clone().unwrap_or_default(),
+            source,
+        })?;
         let sizes = Sizes {
             mailbox: config.mailbox,
             put_buffer: config.put_buffer,
@@ -198,6 +224,7 @@ impl Engine {
         let shared = Shared::new(identity.id(), signal, sizes);
         let engine = Self {
             node,
+            tape,
             clock,
             now: Instant::ZERO,
             wall_due: Instant::ZERO,
@@ -208,7 +235,7 @@ impl Engine {
             in_flight: 0,
             jobs: Vec::new(),
             disk: Vec::new(),
-            conns: Conns::new(&config),
+            conns: Conns::new(&config, channels),
             ops: BTreeMap::new(),
             running: 0,
             stalled: Stalled::default(),
@@ -279,6 +306,7 @@ impl Engine {
         for slot in post.status {
             slot.set(Ok(self.node.status()));
         }
+        self.keep_tape();
         if std::mem::take(&mut self.changed) {
             self.shared.changed();
         }
@@ -409,7 +437,9 @@ impl Engine {
                 reason,
             },
             Event::Members => Notice::Members,
+            Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },
+            Event::Forked(fork) => Notice::Forked(fork),
             Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),
             // What a later core adds is no business of this version's.
@@ -474,6 +504,7 @@ impl Engine {
 
     /// Joins the threads, closes the store, and then tells everybody.
     fn end(&mut self) {
+        self.end_tape();
         self.conns.clear();
         self.workers = None;
         for running in std::mem::take(&mut self.ops).into_values() {
@@ -485,6 +516,13 @@ impl Engine {
         self.running = 0;
         self.shared.close();
     }
+}
+
+fn channels(config: &HostConfig, identity: &Identity) -> Result<Channels, StartError> {
+    Ok(match config.insecure {
+        true => Channels::Plain(identity.id()),
+        false => Channels::Secure(identity.endpoint(config.channel)?),
+    })
 }
 
 impl Drop for Engine {

@@ -27,6 +27,7 @@ pub use engine::{BUFFER_MIN, Dial, Engine, HostConfig, ReadySet, StartError, Tur
 pub use link::ChannelError;
 pub use peerhold_core;
 pub use peerhold_store;
+pub use peerhold_tls;
 
 /// Locks. What these locks guard is changed in steps that cannot panic half
 /// way, so a poisoned one is as good as any.

@@ -7,14 +7,16 @@
 
 mod channel;
 mod outbox;
+mod secure;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use peerhold_core::{CloseReason, ConnId, Instant, Node, NodeId, Role};
+use peerhold_core::{CloseReason, ConnId, Instant, NodeId, Role, Taped};
 
 use channel::Channel;
 pub use channel::ChannelError;
+pub(crate) use channel::{Channels, Data};
 use outbox::Outbox;
 
 /// The most that is taken from the node at once: a data body of 64 KiB with
@@ -57,6 +59,10 @@ pub(crate) struct Link {
     more: bool,
     /// The driver has been told that nothing more is written.
     shut: bool,
+    /// The node has been told that it stands.
+    opened: bool,
+    /// Its channel is what ends it.
+    refused: bool,
     /// Until when it has to leave the stage that it is in.
     pub(crate) deadline: Option<Instant>,
     /// It waits in the engine's list of changed connections.
@@ -64,18 +70,19 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A connection whose channel states `ours` and, where this node dialled,
-    /// insists on `expect`.
-    pub(crate) fn new(role: Role, ours: NodeId, expect: Option<NodeId>, water: Water) -> Self {
+    /// A connection with this channel.
+    pub(crate) fn new(role: Role, channel: Channel, water: Water) -> Self {
         Self {
             role,
             stage: Stage::Dialling,
-            channel: Channel::plain(ours, expect),
+            channel,
             inbox: VecDeque::new(),
             outbox: Outbox::default(),
             water,
             more: false,
             shut: false,
+            opened: false,
+            refused: false,
             deadline: None,
             listed: false,
         }
@@ -97,7 +104,7 @@ impl Link {
 
     /// Bytes came from the socket. `Ok(Some(peer))` when with them the
     /// channel has found out who is there.
-    pub(crate) fn received(&mut self, data: Bytes) -> Result<Option<NodeId>, ChannelError> {
+    pub(crate) fn received(&mut self, data: Data<'_>) -> Result<Option<NodeId>, ChannelError> {
         if !matches!(self.stage, Stage::Opening | Stage::Open) {
             return Ok(None);
         }
@@ -109,6 +116,7 @@ impl Link {
         };
         if opened.is_some() {
             self.stage = Stage::Open;
+            self.opened = true;
         }
         Ok(opened)
     }
@@ -130,10 +138,20 @@ impl Link {
     pub(crate) fn read_space(&self, budget: usize) -> usize {
         match self.stage {
             Stage::Opening => self.channel.opening_max(),
-            Stage::Open if self.inbox.is_empty() => budget,
+            Stage::Open if self.inbox.is_empty() => self.channel.open_max(budget),
             Stage::Closing => usize::MAX,
             _ => 0,
         }
+    }
+
+    /// Whether it copies what it receives.
+    pub(crate) fn copies(&self) -> bool {
+        self.channel.copies()
+    }
+
+    /// Whether the node has been told that it stands.
+    pub(crate) fn opened(&self) -> bool {
+        self.opened
     }
 
     /// How the stream ended, when the socket reports its end.
@@ -145,7 +163,7 @@ impl Link {
     }
 
     /// Lets the node fill the outbox, if that is below its low-water mark.
-    pub(crate) fn fill(&mut self, node: &mut Node, conn: ConnId) {
+    pub(crate) fn fill(&mut self, node: &mut Taped, conn: ConnId) {
         if !matches!(self.stage, Stage::Open | Stage::Closing) || self.shut {
             return;
         }
@@ -156,10 +174,14 @@ impl Link {
         self.more = false;
         while let Some(data) = node.poll_transmit(conn, TRANSMIT_MAX) {
             self.channel.send(data, &mut self.outbox);
-            if self.outbox.len() >= self.water.high {
+            if self.outbox.len() + self.channel.unsealed() >= self.water.high {
                 self.more = true;
-                return;
+                break;
             }
+        }
+        self.channel.seal(&mut self.outbox);
+        if self.stage == Stage::Closing && !self.more {
+            self.channel.close(&mut self.outbox);
         }
     }
 
@@ -172,6 +194,24 @@ impl Link {
     pub(crate) fn close(&mut self) {
         self.stage = Stage::Closing;
         self.inbox.clear();
+    }
+
+    /// The channel does not accept the peer. `true`: it has something to say
+    /// about that, which is written before the connection is closed.
+    pub(crate) fn refuse(&mut self, error: ChannelError) -> bool {
+        self.refused = true;
+        let says = self.stage == Stage::Opening
+            && error != ChannelError::Timeout
+            && !self.outbox.is_empty();
+        if says {
+            self.close();
+        }
+        says
+    }
+
+    /// Whether the channel has not accepted the peer.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
     }
 
     /// Whether there is nothing left to write.
@@ -198,7 +238,10 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
+    use peerhold_tls::{ChannelError as Tls, Limits};
+
     use super::*;
+    use crate::os::Identity;
 
     const WATER: Water = Water {
         low: 1 << 10,
@@ -207,17 +250,21 @@ mod tests {
 
     fn pair() -> (Link, Link) {
         let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
-        let mut dialer = Link::new(Role::Dialer, a, Some(b), WATER);
-        let mut listener = Link::new(Role::Listener, b, None, WATER);
+        let plain = |ours, role, expect| {
+            let channel = Channels::Plain(ours).open(role, expect).unwrap();
+            Link::new(role, channel, WATER)
+        };
+        let mut dialer = plain(a, Role::Dialer, Some(b));
+        let mut listener = plain(b, Role::Listener, None);
         dialer.start();
         listener.start();
         (dialer, listener)
     }
 
-    fn drain(link: &mut Link) -> Bytes {
+    fn drain(link: &mut Link) -> Data<'static> {
         let bytes: Vec<u8> = link.outbox().slices().flatten().copied().collect();
         link.wrote(bytes.len());
-        bytes.into()
+        Data::Owned(bytes.into())
     }
 
     #[test]
@@ -234,9 +281,7 @@ mod tests {
         let (mut dialer, mut listener) = pair();
         let hello = drain(&mut dialer);
         listener.received(hello).unwrap();
-        listener
-            .received(Bytes::from_static(b"0123456789"))
-            .unwrap();
+        listener.received(Data::Borrowed(b"0123456789")).unwrap();
         assert_eq!(listener.take(0), None);
         assert_eq!(listener.take(4).unwrap(), "0123");
         assert_eq!(listener.read_space(1000), 0);
@@ -250,12 +295,89 @@ mod tests {
         let hello = drain(&mut dialer);
         listener.received(hello).unwrap();
         listener.close();
-        assert_eq!(listener.received(Bytes::from_static(b"late")), Ok(None));
+        assert_eq!(listener.received(Data::Borrowed(b"late")), Ok(None));
         assert_eq!(listener.take(10), None);
         assert!(listener.read_space(0) > 0);
         assert!(!listener.flushed(), "its greeting is still to be written");
         assert!(!listener.shut());
         drain(&mut listener);
         assert_eq!((listener.shut(), listener.shut()), (true, false));
+    }
+
+    fn secure(role: Role, seed: u8, expect: Option<u8>) -> (Link, NodeId) {
+        let id = |seed| Identity::from_seed(&[seed; 32]);
+        let endpoint = id(seed).endpoint(Limits::default()).unwrap();
+        let expect = expect.map(|seed| id(seed).id());
+        let channel = Channels::Secure(endpoint).open(role, expect).unwrap();
+        let mut link = Link::new(role, channel, WATER);
+        link.start();
+        (link, id(seed).id())
+    }
+
+    /// Two links that have opened.
+    fn secure_pair() -> (Link, Link) {
+        let (mut dialer, a) = secure(Role::Dialer, 1, Some(2));
+        let (mut listener, b) = secure(Role::Listener, 2, None);
+        assert_eq!(listener.received(drain(&mut dialer)), Ok(None));
+        assert_eq!(dialer.received(drain(&mut listener)), Ok(Some(b)));
+        assert_eq!(listener.received(drain(&mut dialer)), Ok(Some(a)));
+        (dialer, listener)
+    }
+
+    #[test]
+    fn a_record_is_read_whole_however_little_the_node_takes() {
+        let (mut dialer, mut listener) = secure_pair();
+        assert_eq!(listener.read_space(0), 0);
+        assert!(listener.read_space(1) > 16 << 10);
+        let sent = Bytes::from(vec![7; 300 << 10]);
+        dialer.channel.send(sent.clone(), &mut dialer.outbox);
+        dialer.channel.seal(&mut dialer.outbox);
+        listener.received(drain(&mut dialer)).unwrap();
+        assert_eq!(listener.read_space(1000), 0);
+        let mut got = Vec::new();
+        while let Some(part) = listener.take(1000) {
+            assert!(part.len() <= 1000);
+            got.extend_from_slice(&part);
+        }
+        assert!(got == sent);
+    }
+
+    #[test]
+    fn a_secure_stream_that_was_ended_is_told_from_one_that_was_cut() {
+        let (mut dialer, mut listener) = secure_pair();
+        assert_eq!(listener.ended(), CloseReason::Reset);
+        dialer
+            .channel
+            .send(Bytes::from_static(b"last"), &mut dialer.outbox);
+        dialer.channel.close(&mut dialer.outbox);
+        dialer
+            .channel
+            .send(Bytes::from_static(b"late"), &mut dialer.outbox);
+        dialer.channel.seal(&mut dialer.outbox);
+        listener.received(drain(&mut dialer)).unwrap();
+        assert_eq!(listener.take(100).unwrap(), "last");
+        assert_eq!(listener.take(100), None);
+        assert_eq!(listener.ended(), CloseReason::Eof);
+    }
+
+    #[test]
+    fn a_refused_peer_is_told_before_the_connection_is_closed() {
+        let (mut dialer, _) = secure(Role::Dialer, 1, Some(3));
+        let (mut listener, found) = secure(Role::Listener, 2, None);
+        listener.received(drain(&mut dialer)).unwrap();
+        let error = dialer.received(drain(&mut listener)).unwrap_err();
+        let expected = Identity::from_seed(&[3; 32]).id();
+        assert_eq!(error, ChannelError::WrongPeer { expected, found });
+        assert!(dialer.refuse(error) && dialer.refused() && !dialer.opened());
+        assert_eq!(dialer.stage(), Stage::Closing);
+        let told = listener.received(drain(&mut dialer));
+        assert!(
+            matches!(told, Err(ChannelError::Secure(Tls::Alert(_)))),
+            "{told:?}"
+        );
+        assert!(dialer.shut());
+        // One that is merely late is not waited for.
+        let (mut late, _) = secure(Role::Dialer, 1, None);
+        assert!(!late.refuse(ChannelError::Timeout));
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Instant as OsInstant, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use peerhold_core::{Instant, NodeId, UnixMillis};
+use peerhold_tls::{ChannelError, Endpoint, Limits};
 use zeroize::Zeroizing;
 
 /// The identity's file in the data directory.
@@ -91,21 +92,31 @@ impl Identity {
 
     /// Reads the identity kept in `dir`, or makes one and keeps it there:
     /// readable by its owner only, and on stable storage before this returns.
+    /// None is made beside a store that belongs to `owner` already.
     ///
     /// The caller holds the directory's lock, so that no two processes make
     /// one at the same time.
     ///
     /// # Errors
     /// [`KeyError`]; an existing file is never changed.
-    pub fn load_or_create(dir: &Path) -> Result<Self, KeyError> {
+    pub fn load_or_create(dir: &Path, owner: Option<NodeId>) -> Result<Self, KeyError> {
         let path = dir.join(KEY_FILE);
-        match File::open(&path) {
-            Ok(file) => Self::read(&path, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match (File::open(&path), owner) {
+            (Ok(file), _) => Self::read(&path, file),
+            (Err(error), _) if error.kind() != io::ErrorKind::NotFound => Err(KeyError::Io {
+                path,
+                source: error,
+            }),
+            (Err(_), Some(owner)) => Err(KeyError::Missing { path, owner }),
+            (Err(_), None) => {
                 Self::create(dir, &path).map_err(|source| KeyError::Io { path, source })
             }
-            Err(source) => Err(KeyError::Io { path, source }),
         }
+    }
+
+    /// This identity as the end of secure channels.
+    pub(crate) fn endpoint(&self, limits: Limits) -> Result<Endpoint, ChannelError> {
+        Endpoint::new(self.key.clone(), limits)
     }
 
     fn read(path: &Path, mut file: File) -> Result<Self, KeyError> {
@@ -168,8 +179,8 @@ impl fmt::Debug for Identity {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// Others may read the secret.
-    #[error("{} can be read by others (mode {mode:03o}): make it yours alone with `chmod 600`, or remove it to get a new identity", path.display())]
+    /// Others may read or change the secret.
+    #[error("{0} is open to others (mode {mode:03o}): if nobody has read it, make it yours alone with `chmod 600 {0}`", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -177,8 +188,16 @@ pub enum KeyError {
         mode: u32,
     },
     /// The content is not a key.
-    #[error("{} does not hold a node key: restore it, or remove it to get a new identity", .0.display())]
+    #[error("{} does not hold a node key: restore it from a backup", .0.display())]
     Malformed(PathBuf),
+    /// There is none, although the store beside it has an owner.
+    #[error("the store belongs to node {owner}, and its key {} is missing: restore it from a backup, or start with an empty directory", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Whose store it is.
+        owner: NodeId,
+    },
     /// The operating system said no.
     #[error("cannot use {}: {source}", path.display())]
     Io {
@@ -228,7 +247,8 @@ fn refuse_exposed(_: &Path, _: &File) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn private_file(path: &Path) -> io::Result<File> {
+/// A new file that only its owner may read.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -253,12 +273,12 @@ mod tests {
     #[test]
     fn an_identity_is_made_once_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Identity::load_or_create(dir.path()).unwrap();
-        let second = Identity::load_or_create(dir.path()).unwrap();
+        let first = Identity::load_or_create(dir.path(), None).unwrap();
+        let second = Identity::load_or_create(dir.path(), None).unwrap();
         assert_eq!(first.id(), second.id());
         let other = tempfile::tempdir().unwrap();
         assert_ne!(
-            Identity::load_or_create(other.path()).unwrap().id(),
+            Identity::load_or_create(other.path(), None).unwrap().id(),
             first.id()
         );
     }
@@ -280,25 +300,45 @@ mod tests {
     fn a_new_key_is_private_and_an_exposed_one_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        Identity::load_or_create(dir.path()).unwrap();
+        Identity::load_or_create(dir.path(), None).unwrap();
         let path = dir.path().join(KEY_FILE);
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = Identity::load_or_create(dir.path()).unwrap_err();
+        let error = Identity::load_or_create(dir.path(), None).unwrap_err();
         assert!(
             matches!(error, KeyError::Exposed { mode: 0o640, .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("chmod 600"));
+        let advice = format!("`chmod 600 {}`", path.display());
+        assert!(error.to_string().contains(&advice), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o602)).unwrap();
+        let error = Identity::load_or_create(dir.path(), None).unwrap_err();
+        assert!(matches!(error, KeyError::Exposed { mode: 0o602, .. }));
+    }
+
+    #[test]
+    fn no_new_identity_is_made_beside_a_store_that_has_an_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = NodeId([9; 32]);
+        let error = Identity::load_or_create(dir.path(), Some(owner)).unwrap_err();
+        assert!(matches!(
+            error,
+            KeyError::Missing {
+                owner: NodeId([9, ..]),
+                ..
+            }
+        ));
+        assert!(error.to_string().contains(&owner.to_string()), "{error}");
+        assert!(!dir.path().join(KEY_FILE).exists());
     }
 
     #[test]
     fn a_malformed_key_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let identity = Identity::load_or_create(dir.path()).unwrap();
+        let identity = Identity::load_or_create(dir.path(), None).unwrap();
         let path = dir.path().join(KEY_FILE);
         let good = *identity.text();
         let mut capital = good;
@@ -307,7 +347,7 @@ mod tests {
         longer.push(b'\n');
         for bad in [&[][..], &good[..KEY_LEN - 1], &capital, &longer] {
             fs::write(&path, bad).unwrap();
-            let error = Identity::load_or_create(dir.path()).unwrap_err();
+            let error = Identity::load_or_create(dir.path(), None).unwrap_err();
             assert!(matches!(error, KeyError::Malformed(_)), "{error}");
             assert_eq!(fs::read(&path).unwrap(), bad);
         }
@@ -317,7 +357,7 @@ mod tests {
     fn a_half_written_key_of_an_earlier_start_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(KEY_TEMP), "half").unwrap();
-        Identity::load_or_create(dir.path()).unwrap();
+        Identity::load_or_create(dir.path(), None).unwrap();
         assert!(!dir.path().join(KEY_TEMP).exists());
     }
 

@@ -44,6 +44,8 @@ pub struct Plan {
     pub clients: usize,
     /// How many of them, from the last, are not started.
     pub off: usize,
+    /// Records every node, see [`Cluster::tapes`].
+    pub record: bool,
 }
 
 impl Plan {
@@ -57,6 +59,7 @@ impl Plan {
             config,
             clients: 0,
             off: 0,
+            record: false,
         }
     }
 }
@@ -108,7 +111,7 @@ impl Cluster {
             config.advertise = vec![address(at)];
             config.bootstrap = (0..plan.nodes)
                 .filter(|other| *other < at)
-                .map(address)
+                .map(|other| address(other).into())
                 .collect();
             if at + plan.clients >= plan.nodes {
                 config.weight = 0;
@@ -118,6 +121,8 @@ impl Cluster {
                 disk: MemVfs::new(),
                 live: None,
                 tasks: Default::default(),
+                record: plan.record,
+                tapes: Vec::new(),
                 skew_ms: 0,
                 starts: 0,
             }
@@ -155,6 +160,7 @@ impl Cluster {
     /// Kills a machine between two steps: its memory is gone, its connections
     /// break.
     pub fn kill(&mut self, at: usize) {
+        self.machines[at].keep_tape();
         self.machines[at].live = None;
         for end in self.net.ends_of(at) {
             if let Some(peer) = self.net.peer(end) {
@@ -181,6 +187,15 @@ impl Cluster {
     pub fn replace_disk(&mut self, at: usize, disk: MemVfs) {
         assert!(self.machines[at].live.is_none(), "it is on");
         self.machines[at].disk = disk;
+    }
+
+    /// What a machine's nodes have been recorded to do so far, one tape for
+    /// each of its lives, to be replayed by [`peerhold_core::tape::replay`]:
+    /// what a seed that fails leaves behind for a closer look. None without
+    /// [`Plan::record`].
+    pub fn tapes(&mut self, at: usize) -> &[Vec<u8>] {
+        self.machines[at].keep_tape();
+        &self.machines[at].tapes
     }
 
     /// A machine's disk.

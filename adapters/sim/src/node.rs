@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use peerhold_core::disk::DiskDone;
-use peerhold_core::{Config, ConnId, DiskOp, Instant, Node, OpId};
+use peerhold_core::{Config, ConnId, DiskOp, Instant, OpId, Taped};
 use peerhold_store::vfs::MemVfs;
 use peerhold_store::{Store, StoreConfig};
 
@@ -17,6 +17,10 @@ pub(crate) struct Machine {
     pub(crate) live: Option<Live>,
     /// Operations of all its lives.
     pub(crate) tasks: BTreeMap<OpId, Running>,
+    /// Its nodes are recorded..
+    pub(crate) record: bool,
+    /// ..one tape for each life.
+    pub(crate) tapes: Vec<Vec<u8>>,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) skew_ms: i64,
     /// How many times it was started.
@@ -26,7 +30,7 @@ pub(crate) struct Machine {
 /// A machine that runs.
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) node: Node,
+    pub(crate) node: Taped,
     pub(crate) store: Store<MemVfs>,
     /// Disk operations for the next batch.
     pub(crate) batch: Vec<DiskOp>,
@@ -46,8 +50,14 @@ impl Machine {
         let mut config = StoreConfig::new(entropy);
         config.cache_bytes = 1 << 20;
         let store = Store::open(self.disk.clone(), config).expect("a disk without faults opens");
-        let node =
-            Node::new(self.config.clone(), seed, now).expect("the plan's configuration is sound");
+        let make = match self.record {
+            true => Taped::recorded,
+            false => Taped::new,
+        };
+        let node = make(self.config.clone(), seed, now).expect("the plan's configuration is sound");
+        if self.record {
+            self.tapes.push(Vec::new());
+        }
         self.live = Some(Live {
             node,
             store,
@@ -57,6 +67,15 @@ impl Machine {
             closing: BTreeSet::new(),
             armed: None,
         });
+    }
+}
+
+impl Machine {
+    /// Takes what has been recorded of this life.
+    pub(crate) fn keep_tape(&mut self) {
+        if let (Some(live), Some(tape)) = (&mut self.live, self.tapes.last_mut()) {
+            tape.extend_from_slice(&live.node.take());
+        }
     }
 }
 

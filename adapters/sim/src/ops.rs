@@ -6,8 +6,8 @@ use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskKind, RecordKey, Row, StoredRecord};
 use peerhold_core::seal::SignedHead;
 use peerhold_core::{
-    Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name, Node,
-    OpError, OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Writer,
+    Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name, OpError,
+    OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Writer,
 };
 
 use crate::cluster::Cluster;
@@ -208,7 +208,7 @@ impl Cluster {
         &mut self,
         at: usize,
         running: Running,
-        command: impl FnOnce(&mut Node, Instant) -> Result<OpId, Busy<T>>,
+        command: impl FnOnce(&mut Taped, Instant) -> Result<OpId, Busy<T>>,
     ) -> Task {
         let now = self.now();
         let op = command(&mut self.live(at).node, now).expect("a node that is ready and not busy");

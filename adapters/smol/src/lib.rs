@@ -20,7 +20,8 @@ pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
 pub use peerhold_host::client::{Events, ForgetOp, Forgotten, Listing, WriteOp};
 pub use peerhold_host::{
-    BUFFER_MIN, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
+    BUFFER_MIN, ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
+    peerhold_tls,
 };
 
 use peerhold_core::PeerAddr;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use peerhold_core::NodeId;
 use peerhold_core::path::Layout;
 
 /// How a store is opened. Every limit is here.
@@ -117,10 +118,12 @@ impl std::fmt::Debug for StoreConfig {
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process, or this one, has it open.
-    #[error("the store is already open, here or in another process")]
+    #[error("the store is already open, here or in another process: end that one first")]
     InUse,
     /// A newer program made it.
-    #[error("the store has format {found}; this program knows up to {known}: use a newer one")]
+    #[error(
+        "the store has format {found}, and this program knows formats up to {known}: use a newer version of it; nothing was changed"
+    )]
     NewerFormat {
         /// The store's.
         found: u32,
@@ -133,6 +136,19 @@ pub enum OpenError {
     /// There is a log but no `FORMAT` file.
     #[error("there is a log but no FORMAT file: this is no complete store")]
     FormatMissing,
+    /// It is another node's.
+    #[error(
+        "the store belongs to node {owner}, and this is node {node}: bring store and key together again, or start with an empty directory"
+    )]
+    Foreign {
+        /// Whose it is.
+        owner: NodeId,
+        /// Who wanted it.
+        node: NodeId,
+    },
+    /// Its `OWNER` file does not read as one.
+    #[error("the store's OWNER file is damaged; it is text and can be mended by hand")]
+    OwnerDamaged,
     /// A file stands where the store's directory should be.
     #[error("{0} is not a directory")]
     NotADirectory(String),

@@ -28,6 +28,7 @@ mod index;
 mod list;
 mod log;
 mod open;
+mod owner;
 mod read;
 mod replay;
 mod segment;

@@ -257,15 +257,16 @@ impl Run {
 }
 
 //# STORE-22: A record that is found damaged MUST stay known.
-/// Those below the mark were durable. Where nothing behind them has set their
-/// keys, their rows say that they are damaged.
+/// Those below the mark were durable. Their rows say that they are damaged,
+/// unless another entry has the same record: as compaction leaves them when it
+/// is cut short, and who puts it again.
 fn keep_known(
     unread: &mut Vec<Unread>,
     mark: u64,
     tables: &mut Tables<'_>,
 ) -> Result<(), IndexError> {
     for Unread { key, loc, .. } in unread.extract_if(.., |record| record.sequence < mark) {
-        if tables.record(&key)?.is_none_or(|row| row.loc < loc) {
+        if tables.record(&key)?.is_none() {
             tables.apply(Kind::RecordDamaged, &key, &[], loc)?;
         }
     }

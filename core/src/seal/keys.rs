@@ -148,6 +148,31 @@ impl Reader {
         NameTag(*self.0.name_key.hash(&[name.as_str().as_bytes()]).as_bytes())
     }
 
+    /// Its keys, for a tape.
+    pub(crate) fn expose(&self) -> [&[u8; 32]; 5] {
+        let keys = &*self.0;
+        [
+            &keys.name_key.0,
+            &keys.chunk_root.0,
+            &keys.manifest_root.0,
+            &keys.record_root.0,
+            &keys.seal_root.0,
+        ]
+    }
+
+    /// The inverse of [`Reader::expose`].
+    pub(crate) fn from_exposed(namespace: NamespaceId, keys: [[u8; 32]; 5]) -> Self {
+        let [name_key, chunk_root, manifest_root, record_root, seal_root] = keys.map(Key);
+        Self(Arc::new(Reading {
+            namespace,
+            name_key,
+            chunk_root,
+            manifest_root,
+            record_root,
+            seal_root,
+        }))
+    }
+
     /// Whose name it is, and which: what its records are kept under.
     pub fn key(&self, name: &Name) -> RecordKey {
         RecordKey {
@@ -209,6 +234,21 @@ impl Writer {
     /// The key to hand to those who may read and not write.
     pub fn read_key(&self) -> &ReadKey {
         &self.0.read_key
+    }
+
+    /// The key that signs, for a tape, which has the read key beside it.
+    pub(crate) fn expose_signing(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.signing.to_bytes())
+    }
+
+    /// What signs with one key and reads with the other.
+    pub(crate) fn from_exposed(signing: &[u8; 32], read_key: &[u8; ReadKey::LEN]) -> Self {
+        let read_key = ReadKey::from_bytes(read_key);
+        Self(Arc::new(Writing {
+            reader: read_key.reader(),
+            read_key,
+            signing: SigningKey::from_bytes(signing),
+        }))
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {

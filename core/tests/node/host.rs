@@ -2,6 +2,7 @@
 //! a store in memory, jobs done at once, and events kept for later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use peerhold_core::disk::{
 };
 use peerhold_core::members::{Member, Members, State};
 use peerhold_core::{
-    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, Node,
-    NodeId, OpError, OpId, Outcome, Put, RecordId, UnixMillis, Wake, Writer,
+    BlobId, ClusterKey, Config, ConnId, Event, Get, Input, Instant, Name, NamespaceSecret, NodeId,
+    OpError, OpId, Outcome, Put, RecordId, Taped, UnixMillis, Wake, Writer, tape,
 };
 
 /// The node under test.
@@ -68,11 +69,8 @@ pub(crate) fn member(state: State) -> Member {
 
 /// A member map in which these are active.
 pub(crate) fn active(nodes: &[NodeId]) -> Bytes {
-    let mut members = Members::new();
-    for node in nodes {
-        members.merge(*node, member(State::Active), usize::MAX);
-    }
-    members.encode()
+    let active = nodes.iter().map(|node| (*node, member(State::Active)));
+    active.collect::<Members>().encode()
 }
 
 /// A store that keeps everything in memory and answers at once.
@@ -218,7 +216,7 @@ type Fault = Box<dyn FnMut(&DiskKind) -> Option<DiskError>>;
 
 /// A node and all that it needs but peers.
 pub(crate) struct Host {
-    pub(crate) node: Node,
+    pub(crate) node: Recorded,
     pub(crate) now: Instant,
     pub(crate) disk: Disk,
     /// Operations that the disk is not to answer yet stay here.
@@ -256,7 +254,7 @@ impl Host {
     fn started(config: Config, disk: Disk) -> Self {
         let seed = *config.node.as_bytes();
         let mut host = Self {
-            node: Node::new(config, seed, Instant::ZERO).unwrap(),
+            node: Recorded::start(config, seed),
             now: Instant::ZERO,
             disk,
             held_back: Vec::new(),
@@ -409,6 +407,52 @@ impl Host {
         }
         self.run();
         all
+    }
+}
+
+/// A node whose tape, when it is dropped, must replay without a difference.
+/// So every test here is one of replaying too.
+pub(crate) struct Recorded {
+    node: Taped,
+    tape: Vec<u8>,
+}
+
+impl Recorded {
+    fn start(config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            node: Taped::recorded(config, seed, Instant::ZERO).unwrap(),
+            tape: Vec::new(),
+        }
+    }
+
+    /// What has been recorded so far.
+    pub(crate) fn tape(&mut self) -> &[u8] {
+        self.tape.extend_from_slice(&self.node.take());
+        &self.tape
+    }
+}
+
+impl Deref for Recorded {
+    type Target = Taped;
+
+    fn deref(&self) -> &Taped {
+        &self.node
+    }
+}
+
+impl DerefMut for Recorded {
+    fn deref_mut(&mut self) -> &mut Taped {
+        &mut self.node
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end_tape();
+            let replayed = tape::replay(self.tape()).unwrap();
+            assert_eq!(replayed.end, tape::End::Whole);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use peerhold_core::disk::DiskError;
-use peerhold_core::{CloseReason, Damage, NodeId, PeerAddr, PeerFault, Role};
+use peerhold_core::{CloseReason, Damage, Fork, NodeId, PeerAddr, PeerFault, Role};
 
 use crate::link::ChannelError;
 use crate::lock;
@@ -45,9 +45,9 @@ pub enum Notice {
         /// Why.
         error: ChannelError,
     },
-    /// A peer is said to be at an address that this node cannot dial: only a
-    /// literal `ip:port` can be, as no names are looked up. It is told at every
-    /// attempt.
+    /// A peer is said to be at an address that this node does not dial: only a
+    /// literal `ip:port` can be, as no names are looked up, and only one of
+    /// this machine by an `insecure` node. It is told at every attempt.
     Address {
         /// The address.
         addr: PeerAddr,
@@ -56,11 +56,20 @@ pub enum Notice {
     },
     /// The member map changed.
     Members,
+    /// A peer has for long placed by other members than this node: most often
+    /// their policies differ. See [`peerhold_core::Event::MapDiffers`].
+    MapDiffers {
+        /// Who.
+        peer: NodeId,
+    },
     /// A peer sent something whose hash, signature or seal is wrong.
     Lied {
         /// Who.
         peer: NodeId,
     },
+    /// Replicas told of two different records of one version, both signed. See
+    /// [`peerhold_core::Event::Forked`].
+    Forked(Box<Fork>),
     /// Something was damaged in this node's store.
     Damaged(Damage),
     /// The store failed at something that no operation waits for.
@@ -68,6 +77,9 @@ pub enum Notice {
     /// Connections cannot be accepted at the moment: the operating system's
     /// words. It is tried again.
     Accept(String),
+    /// The tape could not be written any more, by the operating system's
+    /// words, and the recording has ended. The node goes on.
+    Tape(String),
     /// This subscriber was slow: so many notices after the one before were
     /// dropped.
     Missed(u64),

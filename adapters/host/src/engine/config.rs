@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use peerhold_core::{ClusterKey, Config, ConfigError, NodeId};
+use peerhold_core::{ClusterKey, Config, ConfigError, NodeId, Ticket};
 use peerhold_store::{OpenError, StoreConfig};
+use peerhold_tls::Limits;
 
 use crate::os::KeyError;
 
@@ -33,9 +34,14 @@ pub struct HostConfig {
     /// Addresses to listen on; port 0 lets the system choose. None: this node
     /// only dials.
     pub listen: Vec<SocketAddr>,
-    /// Allows listening beyond this machine although the channel proves
-    /// nothing: whoever reaches the port can pose as any node.
+    /// Speaks to peers without TLS. That proves and hides nothing: every
+    /// program on this machine can pose as any node. So it is for tests, and
+    /// this node then neither listens beyond loopback nor dials there. All of
+    /// a cluster's nodes have it, or none.
     pub insecure: bool,
+    /// What a secure channel takes from its peer before it knows who that is,
+    /// and of what is of no use after that.
+    pub channel: Limits,
     /// Threads for large jobs and for the disk. 0: the thread that turns the
     /// engine does it all, and waits for the disk.
     pub workers: usize,
@@ -70,6 +76,15 @@ pub struct HostConfig {
     pub accept_pause: Duration,
     /// How often the node is told the wall clock.
     pub wall_interval: Duration,
+    /// Records everything that the node is told and does in this file, which
+    /// must not exist: every start has a tape of its own. It serves to find
+    /// faults, with `peerhold-replay`; the thread that turns the engine waits
+    /// for it to be written.
+    ///
+    /// **It holds the cluster's keys, the keys of every namespace that is
+    /// written or read, and the plaintext of every file that is put**, see
+    /// [`peerhold_core::tape`]. It is made readable by its owner only.
+    pub tape: Option<PathBuf>,
 }
 
 impl HostConfig {
@@ -86,6 +101,7 @@ impl HostConfig {
             store: StoreConfig::new(*entropy),
             listen: Vec::new(),
             insecure: false,
+            channel: Limits::default(),
             workers: 4,
             inline_bytes: 32 << 10,
             mailbox: 1024,
@@ -100,7 +116,19 @@ impl HostConfig {
             close_timeout: Duration::from_secs(2),
             accept_pause: Duration::from_millis(100),
             wall_interval: Duration::from_secs(5),
+            tape: None,
         })
+    }
+
+    /// A node that joins with a ticket, with its data in `data_dir` and
+    /// defaults for everything else. It listens nowhere.
+    ///
+    /// # Errors
+    /// [`StartError::Entropy`].
+    pub fn from_ticket(data_dir: impl Into<PathBuf>, ticket: &Ticket) -> Result<Self, StartError> {
+        let mut config = Self::new(data_dir, ticket.cluster_key().clone())?;
+        config.node = Config::join(config.node.node, ticket);
+        Ok(config)
     }
 
     /// Checks the values against each other; the node's own are checked when
@@ -146,12 +174,8 @@ impl HostConfig {
                 rule: "must be longer than nothing",
             });
         }
-        match self
-            .listen
-            .iter()
-            .find(|addr| !addr.ip().to_canonical().is_loopback())
-        {
-            Some(addr) if !self.insecure => Err(StartError::NotLoopback(*addr)),
+        match self.listen.iter().find(|addr| !is_loopback(addr)) {
+            Some(addr) if self.insecure => Err(StartError::NotLoopback(*addr)),
             _ => Ok(()),
         }
     }
@@ -173,9 +197,9 @@ pub enum StartError {
     /// The node's own configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The channel proves nothing, so it is not offered to other machines.
+    /// A channel that proves nothing is not offered to other machines.
     #[error(
-        "{0} can be reached from other machines, and connections are not secured yet: listen on loopback, or set `insecure`"
+        "{0} can be reached from other machines, and `insecure` is set: unset it, or listen on loopback"
     )]
     NotLoopback(SocketAddr),
     /// An address cannot be listened on.
@@ -194,7 +218,8 @@ pub enum StartError {
         /// The operating system's words.
         source: io::Error,
     },
-    /// The store cannot be opened; most often another process has it.
+    /// The store cannot be opened: most often another process has it, or it is
+    /// another node's.
     #[error("cannot open the store in {}: {source}", path.display())]
     Store {
         /// The data directory.
@@ -202,9 +227,20 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// There is no place for the tape.
+    #[error("cannot record to {}: {}", path.display(), recording(source))]
+    Tape {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's words.
+        source: io::Error,
+    },
     /// The identity cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Secure channels cannot be made.
+    #[error(transparent)]
+    Channel(#[from] peerhold_tls::ChannelError),
     /// The operating system has no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Entropy(io::Error),
@@ -213,9 +249,21 @@ pub enum StartError {
     Workers(io::Error),
 }
 
+/// Whether an address is this machine's alone.
+pub(super) fn is_loopback(addr: &SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
+}
+
 fn listening(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use by another program".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn recording(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => "there is such a file, and every tape is a new one".into(),
         _ => error.to_string(),
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use peerhold_core::{Busy, CloseReason, ConnId, Input, Instant, NodeId, PeerAddr, Role};
 
+use super::config::is_loopback;
 use super::{Dial, Engine, HostConfig};
 use crate::client::events::Notice;
-use crate::link::{ChannelError, Link, Stage, Water};
+use crate::link::{ChannelError, Channels, Data, Link, Stage, Water};
 
 /// Reads of at most this many bytes are copied out of the read buffer, so that
 /// a small frame does not keep a large buffer in memory.
@@ -18,6 +20,7 @@ const COPY_MAX: usize = 8 << 10;
 /// All connections, and what their sockets are to do.
 #[derive(Debug)]
 pub(super) struct Conns {
+    channels: Channels,
     links: BTreeMap<ConnId, Link>,
     deadlines: BTreeSet<(Instant, ConnId)>,
     changed: VecDeque<ConnId>,
@@ -35,8 +38,9 @@ pub(super) struct Conns {
 }
 
 impl Conns {
-    pub(super) fn new(config: &HostConfig) -> Self {
+    pub(super) fn new(config: &HostConfig, channels: Channels) -> Self {
         Self {
+            channels,
             links: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             changed: VecDeque::new(),
@@ -115,9 +119,6 @@ impl Conns {
 
     /// The first `count` bytes of the buffer, which have been read.
     fn filled(&mut self, count: usize) -> Bytes {
-        if count <= COPY_MAX {
-            return Bytes::copy_from_slice(&self.buffer[..count]);
-        }
         self.buffer.split_to(count).freeze()
     }
 }
@@ -135,7 +136,14 @@ impl Engine {
             Ok(conn) => conn,
             Err(Busy(())) => return None,
         };
-        let mut link = Link::new(Role::Listener, self.shared.node, None, self.conns.water);
+        let channel = match self.conns.channels.open(Role::Listener, None) {
+            Ok(channel) => channel,
+            Err(error) => {
+                self.without_channel(conn, Role::Listener, error);
+                return None;
+            }
+        };
+        let mut link = Link::new(Role::Listener, channel, self.conns.water);
         link.start();
         self.conns.insert(conn, link, now);
         self.conns.change(conn);
@@ -233,24 +241,44 @@ impl Engine {
                 self.lost(conn, reason);
                 Ok(0)
             }
+            Ok(count) if count <= COPY_MAX || self.copies(conn) => {
+                // Stays the buffer of the reads to come.
+                let buffer = std::mem::take(&mut self.conns.buffer);
+                self.take_in(conn, Data::Borrowed(&buffer[..count]));
+                self.conns.buffer = buffer;
+                Ok(count)
+            }
             Ok(count) => {
                 let data = self.conns.filled(count);
-                self.received(conn, data);
+                self.take_in(conn, Data::Owned(data));
                 Ok(count)
             }
             Err(error) => Err(self.broken(conn, error)),
         }
     }
 
+    fn copies(&self, conn: ConnId) -> bool {
+        self.conns.links.get(&conn).is_some_and(Link::copies)
+    }
+
     /// Bytes came from a connection's socket: for drivers that have read
     /// them by themselves.
     pub fn received(&mut self, conn: ConnId, data: Bytes) {
+        self.take_in(conn, Data::Owned(data));
+    }
+
+    fn take_in(&mut self, conn: ConnId, data: Data<'_>) {
         let now = self.tell_time();
         let Some(link) = self.conns.links.get_mut(&conn) else {
             return;
         };
-        let role = link.role();
-        match link.received(data) {
+        let (role, silent) = (link.role(), link.outbox().is_empty());
+        let received = link.received(data);
+        if silent && !link.outbox().is_empty() {
+            // The channel answers by itself.
+            self.conns.change(conn);
+        }
+        match received {
             Ok(None) => {}
             Ok(Some(peer)) => {
                 self.conns.arm(conn, None);
@@ -350,7 +378,29 @@ impl Engine {
                 error,
             });
         }
-        self.lost(conn, CloseReason::Channel);
+        let until = self.now.saturating_add(self.conns.close_timeout);
+        let link = self.conns.links.get_mut(&conn);
+        if link.is_some_and(|link| link.refuse(error)) {
+            // Until the peer has been told, the node counts the connection as
+            // one that has not opened.
+            self.conns.arm(conn, Some(until));
+            self.conns.change(conn);
+        } else {
+            self.lost(conn, CloseReason::Channel);
+        }
+    }
+
+    /// A connection's channel cannot be made.
+    fn without_channel(&mut self, conn: ConnId, role: Role, error: ChannelError) {
+        self.shared.publish(&Notice::Channel { role, error });
+        let input = match role {
+            Role::Dialer => Input::DialFailed { conn },
+            Role::Listener => Input::Closed {
+                conn,
+                reason: CloseReason::Channel,
+            },
+        };
+        self.node.handle(self.now, input);
     }
 
     /// A connection is over: the node is told, and the socket is to be closed.
@@ -358,8 +408,12 @@ impl Engine {
         let Some(link) = self.conns.remove(conn) else {
             return;
         };
-        let opened = matches!(link.stage(), Stage::Open | Stage::Closing);
-        let input = if link.role() == Role::Dialer && !opened {
+        let reason = if link.refused() {
+            CloseReason::Channel
+        } else {
+            reason
+        };
+        let input = if link.role() == Role::Dialer && !link.opened() {
             Input::DialFailed { conn }
         } else {
             Input::Closed { conn, reason }
@@ -369,13 +423,19 @@ impl Engine {
     }
 
     pub(super) fn dial(&mut self, conn: ConnId, addr: PeerAddr, expect: Option<NodeId>) {
-        let link = Link::new(Role::Dialer, self.shared.node, expect, self.conns.water);
+        let channel = match self.conns.channels.open(Role::Dialer, expect) {
+            Ok(channel) => channel,
+            Err(error) => return self.without_channel(conn, Role::Dialer, error),
+        };
+        let link = Link::new(Role::Dialer, channel, self.conns.water);
         self.conns.insert(conn, link, self.now);
-        match addr.as_str().parse() {
+        match addr.as_str().parse::<SocketAddr>() {
             // There is no time for it any more.
             _ if self.conns.parting => self.lost(conn, CloseReason::Local),
-            Ok(addr) => self.conns.dials.push_back(Dial { conn, addr }),
-            Err(_) => {
+            Ok(to) if self.conns.channels.reach_out() || is_loopback(&to) => {
+                self.conns.dials.push_back(Dial { conn, addr: to });
+            }
+            _ => {
                 self.shared.publish(&Notice::Address { addr, peer: expect });
                 self.lost(conn, CloseReason::Local);
             }

@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use peerhold_core::{CloseReason, NodeId};
+use peerhold_core::{CloseReason, NodeId, Role};
+use peerhold_tls::{Endpoint, RECORD_MAX};
 
 use super::outbox::Outbox;
+use super::secure::Secure;
 
 /// Why a channel did not come about, or came to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,14 +31,79 @@ pub enum ChannelError {
     /// It took too long.
     #[error("the peer did not say in time who it is")]
     Timeout,
+    /// The secure channel was refused or broke.
+    #[error(transparent)]
+    Secure(peerhold_tls::ChannelError),
+}
+
+impl From<peerhold_tls::ChannelError> for ChannelError {
+    fn from(error: peerhold_tls::ChannelError) -> Self {
+        use peerhold_tls::ChannelError as Tls;
+        match error {
+            Tls::Myself => Self::Myself,
+            Tls::WrongPeer { expected, found } => Self::WrongPeer { expected, found },
+            other => Self::Secure(other),
+        }
+    }
+}
+
+/// What kind of channel a node has, with all its peers.
+#[derive(Clone, Debug)]
+pub(crate) enum Channels {
+    /// One that proves nothing.
+    Plain(NodeId),
+    Secure(Endpoint),
+}
+
+impl Channels {
+    /// One end of a channel; if this node dialled, insisting on `expect`.
+    pub(crate) fn open(&self, role: Role, expect: Option<NodeId>) -> Result<Channel, ChannelError> {
+        let channel = match (self, role) {
+            (Self::Plain(ours), _) => return Ok(Channel::plain(*ours, expect)),
+            (Self::Secure(endpoint), Role::Dialer) => endpoint.client(expect)?,
+            (Self::Secure(endpoint), Role::Listener) => endpoint.server()?,
+        };
+        Ok(Channel::Secure(Box::new(Secure::new(channel))))
+    }
+
+    /// Whether its peers may be on other machines.
+    pub(crate) fn reach_out(&self) -> bool {
+        matches!(self, Self::Secure(_))
+    }
+}
+
+/// Bytes from a socket.
+#[derive(Debug)]
+pub(crate) enum Data<'a> {
+    /// They may be kept.
+    Owned(Bytes),
+    /// They may not.
+    Borrowed(&'a [u8]),
+}
+
+impl Data<'_> {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Borrowed(bytes) => bytes,
+        }
+    }
 }
 
 /// A channel's two directions. Each kind of channel is one variant, and takes
 /// and gives the same: socket bytes in, plaintext and the peer's identity
 /// out; plaintext in, socket bytes out.
 #[derive(Debug)]
-pub(super) enum Channel {
+pub(crate) enum Channel {
     Plain(Plain),
+    Secure(Box<Secure>),
 }
 
 impl Channel {
@@ -53,6 +120,7 @@ impl Channel {
     pub(super) fn start(&mut self, outbox: &mut Outbox) {
         match self {
             Self::Plain(plain) => outbox.push(plain.greeting()),
+            Self::Secure(secure) => secure.flush(outbox),
         }
     }
 
@@ -60,19 +128,51 @@ impl Channel {
     /// that has to answer by itself adds to `outbox`.
     pub(super) fn receive(
         &mut self,
-        data: Bytes,
+        data: Data<'_>,
         plaintext: &mut VecDeque<Bytes>,
-        _outbox: &mut Outbox,
+        outbox: &mut Outbox,
     ) -> Result<(), ChannelError> {
         match self {
-            Self::Plain(plain) => plain.receive(data, plaintext),
+            Self::Plain(plain) => plain.receive(data.into_bytes(), plaintext),
+            Self::Secure(secure) => Ok(secure.receive(data.as_slice(), plaintext, outbox)?),
         }
     }
 
-    /// Sends plaintext. Called only once the peer is known.
+    /// Whether what it receives is copied anyway.
+    pub(super) fn copies(&self) -> bool {
+        matches!(self, Self::Secure(_))
+    }
+
+    /// Sends plaintext, at the latest with [`Channel::seal`]. Called only once
+    /// the peer is known.
     pub(super) fn send(&mut self, plaintext: Bytes, outbox: &mut Outbox) {
         match self {
             Self::Plain(_) => outbox.push(plaintext),
+            Self::Secure(secure) => secure.send(plaintext, outbox),
+        }
+    }
+
+    /// How much was sent that is not in the outbox yet.
+    pub(super) fn unsealed(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Secure(secure) => secure.unsealed(),
+        }
+    }
+
+    /// Puts all that was sent into the outbox.
+    pub(super) fn seal(&mut self, outbox: &mut Outbox) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Secure(secure) => secure.seal(outbox),
+        }
+    }
+
+    /// Ends this side. What is sent after that is dropped.
+    pub(super) fn close(&mut self, outbox: &mut Outbox) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Secure(secure) => secure.close(outbox),
         }
     }
 
@@ -80,6 +180,7 @@ impl Channel {
     pub(super) fn peer(&self) -> Option<NodeId> {
         match self {
             Self::Plain(plain) => plain.peer,
+            Self::Secure(secure) => secure.peer(),
         }
     }
 
@@ -87,6 +188,18 @@ impl Channel {
     pub(super) fn opening_max(&self) -> usize {
         match self {
             Self::Plain(plain) => GREETING - plain.greeting.len(),
+            Self::Secure(_) => OPENING,
+        }
+    }
+
+    /// How many socket bytes are read at once for a node that would take
+    /// `budget` bytes.
+    pub(super) fn open_max(&self, budget: usize) -> usize {
+        match self {
+            Self::Plain(_) => budget,
+            // A record is taken whole or not at all.
+            Self::Secure(_) if budget > 0 => budget.max(RECORD_MAX),
+            Self::Secure(_) => 0,
         }
     }
 
@@ -95,9 +208,13 @@ impl Channel {
         match self {
             Self::Plain(plain) if plain.peer.is_some() => CloseReason::Eof,
             Self::Plain(_) => CloseReason::Reset,
+            Self::Secure(secure) => secure.ended(),
         }
     }
 }
+
+/// More than half a handshake has.
+const OPENING: usize = 4 << 10;
 
 const MAGIC: [u8; 8] = *b"PEERHOL1";
 const GREETING: usize = MAGIC.len() + NodeId::LEN;
@@ -106,7 +223,7 @@ const GREETING: usize = MAGIC.len() + NodeId::LEN;
 /// and its `NodeId`, and everything after that is plaintext. It serves where
 /// the network itself is trusted, such as one machine's loopback.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
     ours: NodeId,
     expect: Option<NodeId>,
     /// What has come of the peer's greeting.
@@ -169,6 +286,7 @@ mod tests {
     fn plain(ours: NodeId, expect: Option<NodeId>) -> Plain {
         match Channel::plain(ours, expect) {
             Channel::Plain(plain) => plain,
+            Channel::Secure(_) => unreachable!("a plain channel"),
         }
     }
 

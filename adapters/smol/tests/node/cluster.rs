@@ -2,10 +2,11 @@
 //! drivers on smol's own executor.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use peerhold_smol::peerhold_core::seal::{Name, NamespaceSecret, Writer};
-use peerhold_smol::peerhold_core::{ClusterKey, PeerAddr};
+use peerhold_smol::peerhold_core::{Bootstrap, ClusterKey};
 use peerhold_smol::{Handle, HostConfig, open};
 use smol::Task;
 use smol::io::AsyncReadExt;
@@ -19,7 +20,11 @@ pub(crate) struct Member {
 
 /// A configuration for one node by itself, with short deadlines.
 pub(crate) fn alone(dir: &TempDir) -> HostConfig {
-    let mut config = HostConfig::new(dir.path(), ClusterKey::from_bytes([7; 32])).unwrap();
+    alone_in(dir.path())
+}
+
+pub(crate) fn alone_in(dir: &Path) -> HostConfig {
+    let mut config = HostConfig::new(dir, ClusterKey::from_bytes([7; 32])).unwrap();
     config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.node.replicas = 1;
     config.node.durable = 1;
@@ -51,7 +56,7 @@ pub(crate) async fn cluster(
 ) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for index in 0..count {
-        let bootstrap: Vec<PeerAddr> = members
+        let bootstrap: Vec<Bootstrap> = members
             .iter()
             .map(|member| member.handle.addrs()[0].to_string().into())
             .collect();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::cluster::{
     alone, bytes, cluster as start_cluster, name, read, start, start_in, stop_all, writer,
 };
-use peerhold_smol::peerhold_core::Put;
-use peerhold_smol::{ClientError, StartError, open};
+use peerhold_smol::peerhold_core::{Bootstrap, ClusterKey, Put, Ticket};
+use peerhold_smol::{ClientError, HostConfig, StartError, open};
 use smol::io::AsyncWriteExt;
 use tempfile::TempDir;
 
@@ -33,6 +33,36 @@ fn a_restarted_node_is_the_same_and_keeps_its_files() {
         assert!(read(&member.handle, &name("large")).await == data);
         assert_eq!(read(&member.handle, &name("small")).await, b"small");
         member.stop().await;
+    });
+}
+
+#[test]
+fn nodes_join_with_a_ticket_and_nothing_else() {
+    smol::block_on(async {
+        let three = |config: &mut HostConfig| {
+            (config.node.replicas, config.node.durable) = (3, 2);
+        };
+        let first = start(three);
+        let addr = first.handle.addrs()[0].to_string();
+        let key = ClusterKey::from_bytes([7; 32]);
+        let pinned = Bootstrap::pinned(addr, first.handle.node());
+        let text = Ticket::new(key, vec![pinned]).unwrap().to_text();
+        let mut members = vec![first];
+        for _ in 0..2 {
+            let ticket: Ticket = text.parse().unwrap();
+            members.push(start(|config| {
+                let joining = HostConfig::from_ticket(&config.data_dir, &ticket).unwrap();
+                *config = HostConfig {
+                    listen: config.listen.clone(),
+                    ..joining
+                };
+                three(config);
+            }));
+        }
+        for member in &members {
+            member.handle.wait_for(3, 2).await.unwrap();
+        }
+        stop_all(members).await;
     });
 }
 
@@ -76,17 +106,47 @@ fn a_port_or_directory_in_use_is_said_plainly() {
     let _first = open(alone(&dir)).unwrap();
     let error = open(alone(&dir)).unwrap_err();
     assert!(matches!(error, StartError::Store { .. }), "{error}");
-    assert!(error.to_string().contains("already open"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot open the store in {}: the store is already open, here or in another \
+             process: end that one first",
+            dir.path().display()
+        )
+    );
 }
 
 #[test]
-fn other_machines_are_not_listened_to_unless_told() {
+fn a_store_of_a_newer_program_is_refused_and_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    drop(open(alone(&dir)).unwrap());
+    let format = dir.path().join("FORMAT");
+    let newer = std::fs::read_to_string(&format).unwrap();
+    let newer = newer.replacen("peerhold store 1", "peerhold store 2", 1);
+    std::fs::write(&format, &newer).unwrap();
+    std::fs::write(dir.path().join("tmp/left"), b"theirs").unwrap();
+    let error = open(alone(&dir)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot open the store in {}: the store has format 2, and this program knows \
+             formats up to 1: use a newer version of it; nothing was changed",
+            dir.path().display()
+        )
+    );
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), newer);
+    assert!(dir.path().join("tmp/left").exists());
+}
+
+#[test]
+fn other_machines_are_not_listened_to_without_a_secure_channel() {
     let dir = TempDir::new().unwrap();
     let mut config = alone(&dir);
     config.listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+    config.insecure = true;
     let error = open(config.clone()).unwrap_err();
     assert!(matches!(error, StartError::NotLoopback(_)), "{error}");
-    config.insecure = true;
+    config.insecure = false;
     let (handle, _driver) = open(config).unwrap();
     assert_ne!(handle.addrs()[0].port(), 0);
 }
@@ -207,11 +267,11 @@ fn a_peer_that_says_nothing_is_dropped_in_time() {
         let member = start(|config| config.open_timeout = Duration::from_millis(100));
         let mut silent = TcpStream::connect(member.handle.addrs()[0]).unwrap();
         let read = smol::unblock(move || {
-            let mut greeting = Vec::new();
-            let end = silent.read_to_end(&mut greeting);
-            (greeting.len(), end.is_ok())
+            let mut said = Vec::new();
+            let end = silent.read_to_end(&mut said);
+            (said.len(), end.is_ok())
         });
-        assert_eq!(read.await, (40, true));
+        assert_eq!(read.await, (0, true));
         member.stop().await;
     });
 }
@@ -239,7 +299,10 @@ fn a_stranger_is_dropped_at_once_and_told_of() {
 fn a_peer_that_is_sent_away_while_it_sends_gets_all_that_was_sent_to_it() {
     use std::io::{Read, Write};
     smol::block_on(async {
-        let member = start(|config| config.close_timeout = Duration::from_secs(60));
+        let member = start(|config| {
+            config.insecure = true;
+            config.close_timeout = Duration::from_secs(60);
+        });
         let mut peer = TcpStream::connect(member.handle.addrs()[0]).unwrap();
         let end = smol::unblock(move || {
             let mut greeting = *b"PEERHOL1................................";

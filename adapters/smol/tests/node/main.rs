@@ -5,4 +5,7 @@ mod cross;
 mod damage;
 mod ends;
 mod files;
+mod full;
+mod secure;
+mod tape;
 mod versions;

@@ -307,7 +307,9 @@ fn completions_come_in_the_order_of_the_batch() {
 fn a_second_store_on_one_root_is_refused_until_the_first_is_dropped() {
     let vfs = MemVfs::new();
     let first = open(vfs.clone());
-    assert!(matches!(try_open(vfs.clone()), Err(OpenError::InUse)));
+    let refused = try_open(vfs.clone()).map(drop).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse), "{refused:?}");
+    assert!(refused.to_string().contains("end that one first"));
     drop(first);
     open(vfs);
 }

@@ -2,11 +2,14 @@
 
 mod behaviour;
 mod compaction;
+#[cfg(unix)]
+mod damage;
 mod faults;
 mod format;
 mod listing;
 mod model;
 #[cfg(unix)]
 mod os;
+mod owner;
 mod recovery;
 mod support;

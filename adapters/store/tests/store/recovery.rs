@@ -60,6 +60,13 @@ fn segments(vfs: &MemVfs) -> Vec<String> {
         .collect()
 }
 
+fn content(vfs: &MemVfs, path: &str) -> Vec<u8> {
+    let file = vfs.open(path).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
 fn flip(vfs: &MemVfs, path: &str, at: u64) {
     let file = vfs.open(path).unwrap();
     let mut byte = [0];
@@ -488,11 +495,23 @@ fn a_store_of_a_newer_program_is_refused_untouched() {
         .unwrap()
         .write_at(b"peerhold store 9", 0)
         .unwrap();
-    let refused = try_open(vfs.clone()).map(drop);
+    let before: Vec<_> = vfs
+        .files()
+        .iter()
+        .map(|path| (path.clone(), content(&vfs, path)))
+        .collect();
+    let refused = try_open(vfs.clone()).map(drop).unwrap_err();
     assert!(
-        matches!(refused, Err(OpenError::NewerFormat { found: 9, known: 1 })),
+        matches!(refused, OpenError::NewerFormat { found: 9, known: 1 }),
         "{refused:?}"
     );
+    assert!(refused.to_string().contains("use a newer version"));
+    let after: Vec<_> = vfs
+        .files()
+        .iter()
+        .map(|path| (path.clone(), content(&vfs, path)))
+        .collect();
+    assert!(before == after, "something was changed");
     assert!(vfs.files().contains(&"tmp/left".to_owned()));
 }
 

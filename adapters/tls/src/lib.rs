@@ -1,0 +1,41 @@
+//! Peerhold's secure channel without its socket: bytes in, bytes out.
+//!
+//! A [`Channel`] is TLS 1.3 (RFC 8446) between two nodes that show each other
+//! raw Ed25519 public keys (RFC 7250) and prove that they hold the secret
+//! halves. What a socket has read goes into [`Channel::receive`], which gives
+//! plaintext; plaintext goes into [`Channel::send`], which gives what a socket
+//! is to write. [`Channel::peer`] then is who is at the other end. There is
+//! nothing else: no socket, clock, thread or file.
+//!
+//! # What it promises
+//! - Who holds the secret key of [`Channel::peer`], and nobody else, reads what
+//!   is sent and has sent what is received, whole and in order, up to where it
+//!   stops. Where a node dialled somebody in particular, it shows itself to
+//!   nobody else.
+//! - What was recorded stays secret although both secret keys become known,
+//!   and although one of the two key agreements is broken: keys come from
+//!   X25519 and ML-KEM-768 together.
+//! - Bytes from the peer do not panic it, and what it holds is bounded: one
+//!   record, or one handshake, of at most [`Limits::opening`] bytes.
+//!
+//! It does not hide who talks to whom, when, and how much. That a peer may have
+//! what it asks for is decided above, by the core's admission.
+//!
+//! # One of each
+//! There is one version, one cipher suite (AES-256-GCM with SHA-384), one key
+//! agreement (X25519MLKEM768), one signature scheme (Ed25519) and one protocol
+//! name ([`PROTOCOL`]). Both ends are this program, so there is nobody to be
+//! compatible with, and what is not offered is not negotiated down to: an
+//! attacker who records today and owns a quantum computer later gains nothing
+//! by spoiling a hybrid offer. Another set comes with another protocol name.
+//! There is no resumption, ticket or early data, as those let somebody in
+//! without a fresh proof.
+
+mod channel;
+mod config;
+mod error;
+mod identity;
+
+pub use channel::{Channel, RECORD_MAX};
+pub use config::{Endpoint, Limits, PROTOCOL};
+pub use error::{Alert, ChannelError};
