@@ -10,6 +10,7 @@ mod authority;
 mod damage;
 mod debts;
 mod forgetting;
+mod freshness;
 mod gate;
 mod intruders;
 mod lies;

@@ -171,11 +171,8 @@ fn fetch_one(
         source,
     };
     let get = Get {
-        reader: node.namespace.reader().clone(),
-        name: file.name.clone(),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(node.namespace.reader(), &file.name)
     };
     let mut get = node.client.blocking().get(get).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
