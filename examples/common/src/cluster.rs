@@ -107,7 +107,7 @@ impl Cluster {
         for node in &self.nodes {
             let operation = |source| Failure::Operation {
                 what: format!("node {}", node.number),
-                source,
+                source: Box::new(source),
             };
             loop {
                 stop.check()?;
@@ -147,7 +147,7 @@ impl Cluster {
         let name = format!("node {} at {}", node.number, node.addr);
         node.end().map_err(|source| Failure::Operation {
             what: format!("stopping {name}"),
-            source,
+            source: Box::new(source),
         })?;
         Ok(name)
     }
