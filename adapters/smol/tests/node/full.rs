@@ -53,7 +53,7 @@ fn child() {
     };
     fs::write(root.join("ballast"), vec![1; BALLAST]).unwrap();
     let mut config = alone_in(&root.join("node"));
-    config.node.timing.operation = Duration::from_secs(1);
+    config.node.timing.operation = Duration::from_secs(2);
     smol::block_on(async {
         let (handle, driver) = open(config).unwrap();
         let driver = smol::spawn(driver);
