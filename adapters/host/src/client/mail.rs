@@ -2,6 +2,7 @@
 //! which something has changed, and how far the node's end has come.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
@@ -62,7 +63,6 @@ pub(crate) enum End {
     Closed,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     mail: Mutex<Mail>,
     pub(crate) signal: Arc<Signal>,
@@ -145,6 +145,16 @@ pub(crate) struct Post {
     pub(crate) touched: Vec<Arc<Cell>>,
     pub(crate) status: Vec<Arc<Slot<Status>>>,
     pub(crate) limit: Option<Duration>,
+}
+
+/// Without what waits in it: commands have names in them, which are their
+/// callers'.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
