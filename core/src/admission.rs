@@ -38,6 +38,8 @@ pub struct Admitted {
     pub requests: u32,
     /// Features that both know.
     pub features: u64,
+    /// The short id of the cluster key that the other has proven.
+    pub key: [u8; 8],
 }
 
 /// The features that this version knows.
@@ -118,6 +120,7 @@ impl Admission {
         Ok(Admitted {
             requests: hello.requests,
             features: hello.features & FEATURES,
+            key: proof.key,
         })
     }
 
@@ -158,7 +161,7 @@ impl Admission {
 }
 
 /// A short name of a key, which says nothing about it.
-fn key_id(key: &ClusterKey) -> [u8; 8] {
+pub(crate) fn key_id(key: &ClusterKey) -> [u8; 8] {
     let hash = blake3::derive_key("peerhold 2026-11 cluster key id", key.expose());
     let mut id = [0; 8];
     id.copy_from_slice(&hash[..8]);

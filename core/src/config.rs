@@ -2,27 +2,55 @@
 //! its deadlines. Everything is checked by [`Config::check`], which
 //! [`crate::Node::new`] calls; nothing here changes afterwards.
 
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use rand_core::TryCryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::disk::Row;
 use crate::error::ConfigError;
 use crate::id::NodeId;
 use crate::input::PeerAddr;
+use crate::members::{Member, State};
+use crate::policy::{Policy, Storing};
 use crate::seal::{BLOB_MAX, INLINE_MAX, PAYLOAD_MAX};
 use crate::wire::message::REQUESTS_MIN;
 
 /// The secret that members and clients of one cluster share: 32 generated
 /// bytes. Whoever proves it may open sessions.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+///
+/// It is never a passphrase: whoever has watched one admission as a party to
+/// it could try guesses at leisure, and nothing here slows that down. As text
+/// it has one form, with a checksum ([`ClusterKey::to_text`]).
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ClusterKey([u8; 32]);
 
+impl PartialEq for ClusterKey {
+    fn eq(&self, other: &Self) -> bool {
+        // In constant time.
+        blake3::Hash::from_bytes(self.0) == blake3::Hash::from_bytes(other.0)
+    }
+}
+
+impl Eq for ClusterKey {}
+
 impl ClusterKey {
-    /// The key with these bytes, which must come from a generator: it is not
-    /// a passphrase and nothing slows down guessing one.
+    /// A new key.
+    ///
+    /// # Errors
+    /// The generator's.
+    pub fn generate<R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<Self, R::Error> {
+        let mut key = Self([0; 32]);
+        rng.try_fill_bytes(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// The key with these bytes, which [`ClusterKey::generate`] or another
+    /// generator has made.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -39,13 +67,54 @@ impl fmt::Debug for ClusterKey {
     }
 }
 
+/// An address at which a node looks for its first peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Where.
+    pub addr: PeerAddr,
+    /// Who must be there. `None`: whoever is.
+    pub expect: Option<NodeId>,
+}
+
+impl Bootstrap {
+    /// An address at which only `node` will do: the channel opens to nobody
+    /// else.
+    pub fn pinned(addr: impl Into<PeerAddr>, node: NodeId) -> Self {
+        Self {
+            addr: addr.into(),
+            expect: Some(node),
+        }
+    }
+}
+
+impl From<PeerAddr> for Bootstrap {
+    /// Whoever is there will do.
+    fn from(addr: PeerAddr) -> Self {
+        Self { addr, expect: None }
+    }
+}
+
+impl From<String> for Bootstrap {
+    fn from(addr: String) -> Self {
+        PeerAddr::from(addr).into()
+    }
+}
+
+impl From<&str> for Bootstrap {
+    fn from(addr: &str) -> Self {
+        PeerAddr::from(addr).into()
+    }
+}
+
 /// Everything a node is made from, beside the seed of its randomness.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who this node is. Its channel proves it.
     pub node: NodeId,
     /// The keys it accepts from peers; it proves the first. More than one
-    /// while a key is being rotated.
+    /// while a key is being changed: first every node accepts the new one too,
+    /// then each proves it, then each drops the old one
+    /// ([`crate::Node::set_cluster_keys`], or a start anew).
     pub cluster_keys: Vec<ClusterKey>,
     /// R: how many members hold each blob and record. The same in the whole
     /// cluster.
@@ -53,14 +122,21 @@ pub struct Config {
     /// W: how many durable copies finish a put. More than half of R.
     pub durable: u8,
     /// How much this node stores, relative to others. 0 makes it a client: it
-    /// holds nothing and counts nowhere.
+    /// holds nothing and counts nowhere. `policy` may allow less.
     pub weight: u16,
     /// Where it stands (a room, a site): replicas spread over zones first.
+    /// `policy` may say otherwise.
     pub zone: u16,
+    /// Who may store. The same in the whole cluster.
+    pub policy: Policy,
+    /// Nodes that get no session. Being denied is like being away: a member
+    /// stays one, and placement goes on naming it. At run time,
+    /// [`crate::Node::deny`].
+    pub deny: BTreeSet<NodeId>,
     /// Addresses at which peers can reach it, as told to them.
     pub advertise: Vec<PeerAddr>,
     /// Addresses at which it looks for its first peers, for ever.
-    pub bootstrap: Vec<PeerAddr>,
+    pub bootstrap: Vec<Bootstrap>,
     /// Plaintext bytes in one chunk of the files that it writes: a power of
     /// two from 64 KiB to 1 MiB.
     pub chunk_bytes: u32,
@@ -84,6 +160,8 @@ impl Config {
             durable: 2,
             weight: 1,
             zone: 0,
+            policy: Policy::default(),
+            deny: BTreeSet::new(),
             advertise: Vec::new(),
             bootstrap: Vec::new(),
             chunk_bytes: PAYLOAD_MAX as u32,
@@ -118,15 +196,46 @@ impl Config {
         if self.pad_bytes == 0 || self.pad_bytes > self.chunk_bytes {
             return Err(ConfigError::PadBytes(self.pad_bytes));
         }
-        let addresses = self.advertise.iter().chain(&self.bootstrap);
+        let bootstrap = self.bootstrap.iter().map(|bootstrap| &bootstrap.addr);
+        let addresses = self.advertise.iter().chain(bootstrap);
         if let Some(long) = addresses
             .map(|addr| addr.as_str().len())
             .find(|len| *len > PeerAddr::MAX)
         {
             return Err(ConfigError::LongAddress { bytes: long });
         }
+        if self.deny.contains(&self.node) {
+            return Err(ConfigError::DeniesItself);
+        }
         self.limits.check()?;
+        self.check_policy()?;
         self.timing.check()
+    }
+
+    fn check_policy(&self) -> Result<(), ConfigError> {
+        if self.policy.weight_max == 0 {
+            return Err(ConfigError::ZeroLimit("weight_max"));
+        }
+        if let Storing::Allow(list) = &self.policy.storing {
+            let allowed = list.len() + usize::from(!list.contains_key(&self.node));
+            let members = self.limits.members;
+            if allowed > members as usize {
+                return Err(ConfigError::ManyAllowed { allowed, members });
+            }
+        }
+        Ok(())
+    }
+
+    /// Weight and zone as the policy allows them.
+    pub(crate) fn allowed(&self) -> (u16, u16) {
+        let own = Member {
+            counter: 0,
+            state: State::Joining,
+            weight: self.weight,
+            zone: self.zone,
+        };
+        let allowed = self.policy.apply(&self.node, own);
+        (allowed.weight, allowed.zone)
     }
 }
 

@@ -41,6 +41,17 @@ pub enum ConfigError {
         /// Its length.
         bytes: usize,
     },
+    /// The node denies itself.
+    #[error("the node's own id is on its deny list")]
+    DeniesItself,
+    /// More nodes may store than the map may hold.
+    #[error("{allowed} nodes may store here, but the limit `members` is {members}")]
+    ManyAllowed {
+        /// Nodes on the list, and this one.
+        allowed: usize,
+        /// The limit.
+        members: u32,
+    },
     /// A limit is zero.
     #[error("the limit `{0}` is zero; it must be at least 1")]
     ZeroLimit(&'static str),
@@ -105,6 +116,9 @@ pub enum PeerFault {
     /// It does not know a cluster key that this node accepts.
     #[error("it proved no cluster key that is accepted here")]
     WrongKey,
+    /// It is on this node's deny list.
+    #[error("it is denied here")]
+    Denied,
     /// It claims to be this node.
     #[error("it is this node itself")]
     Myself,

@@ -25,8 +25,8 @@
 //!
 //! Each is usable, testable and fuzzable by itself: [`wire::frame`],
 //! [`wire::message`], [`ctr`], [`seal`], [`path`], [`placement`], [`members`],
-//! [`admission`], [`version`], [`text`], and [`Node`] above them. [`Taped`] is a
-//! [`Node`] that can be recorded. `PROTOCOL.md` beside
+//! [`policy`], [`admission`], [`version`], [`text`], [`ticket`], and [`Node`]
+//! above them. [`Taped`] is a [`Node`] that can be recorded. `PROTOCOL.md` beside
 //! this crate states the formats as numbered rules, which the code quotes as
 //! `//# FRAME-1: ..`.
 #![no_std]
@@ -49,15 +49,17 @@ mod node;
 pub mod output;
 pub mod path;
 pub mod placement;
+pub mod policy;
 pub mod seal;
 pub mod tape;
 pub mod text;
+pub mod ticket;
 pub mod time;
 pub mod timers;
 pub mod version;
 pub mod wire;
 
-pub use config::{ClusterKey, Config, Limits, Timing};
+pub use config::{Bootstrap, ClusterKey, Config, Limits, Timing};
 pub use disk::{DiskDone, DiskOp};
 pub use error::{Busy, ConfigError, OpError, PeerFault, PushError};
 pub use id::{BlobId, ConnId, NameTag, NamespaceId, NodeId, OpId, PutId};
@@ -69,8 +71,10 @@ pub use output::{
     Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, PeerStatus, Put,
     Remove, Restore, Status, Stored, Unconfirmed, Wake,
 };
+pub use policy::{Policy, Storing, Terms};
 pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
 pub use tape::Taped;
 pub use text::TextError;
+pub use ticket::{Ticket, TicketError};
 pub use time::{Instant, UnixMillis};
 pub use version::{RecordId, Version};

@@ -1,9 +1,9 @@
 //! The member map: who belongs to the cluster, and in which state.
 //!
-//! It is merged, never overwritten: of two entries for one node the one with
-//! the greater counter stands, so nodes that have exchanged maps in any order
-//! hold the same one. Being out of reach changes nothing here (DESIGN
-//! section 5).
+//! A node speaks for itself: its entry is what it told last. Being out of
+//! reach changes nothing here (DESIGN section 5). What peers may tell of
+//! others, and what a node's own [`crate::policy`] makes of it all, stands in
+//! PROTOCOL.md, MEMBER-1 to MEMBER-11.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -36,8 +36,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(map)]
 pub struct Member {
-    /// Rises with every change; the greater one stands. First, so that
-    /// comparing entries compares counters before anything else.
+    /// Rises with every change that the node makes to its entry.
     #[n(0)]
     pub counter: u64,
     /// Where it stands in its life.
@@ -79,25 +78,14 @@ impl Members {
         }
     }
 
-    /// Takes `member` in if it stands against what is known. `max` entries are
-    /// kept; a new one beyond them is passed over. True if the map changed.
-    ///
-    /// Two entries of one counter that differ are the work of a faulty node;
-    /// the greater one stands everywhere, so that maps still converge.
-    pub fn merge(&mut self, node: NodeId, member: Member, max: usize) -> bool {
-        //# MEMBER-1: Of two entries for one node the one with the greater counter MUST
-        //# stand; of two with the same counter the one with the greater state, then
-        //# weight, then zone.
-        //# MEMBER-5: An entry for a new node beyond the receiver's own limit (at most
-        //# 1,000) is passed over, and is no fault.
-        match self.map.get(&node) {
-            Some(known) if *known >= member => false,
-            None if self.map.len() >= max => false,
-            _ => {
-                self.map.insert(node, member);
-                true
-            }
-        }
+    /// Puts `member` in the place of what was known of `node`.
+    pub fn insert(&mut self, node: NodeId, member: Member) {
+        self.map.insert(node, member);
+    }
+
+    /// Takes the entry of `node` out.
+    pub fn remove(&mut self, node: &NodeId) -> Option<Member> {
+        self.map.remove(node)
     }
 
     /// The entry of `node`.
@@ -167,6 +155,15 @@ impl Members {
     }
 }
 
+impl FromIterator<(NodeId, Member)> for Members {
+    /// Of two entries for one node the last stands.
+    fn from_iter<I: IntoIterator<Item = (NodeId, Member)>>(entries: I) -> Self {
+        Self {
+            map: entries.into_iter().collect(),
+        }
+    }
+}
+
 /// One entry as it travels and is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -193,52 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn the_greater_counter_stands_in_whatever_order_maps_meet() {
-        let node = NodeId([1; 32]);
-        let old = member(3, State::Active);
-        let new = member(4, State::Joining);
-        let mut one = Members::new();
-        assert!(one.merge(node, old, 10));
-        assert!(one.merge(node, new, 10));
-        let mut other = Members::new();
-        assert!(other.merge(node, new, 10));
-        assert!(!other.merge(node, old, 10));
-        assert_eq!(one, other);
-        assert_eq!(one.digest(), other.digest());
-    }
-
-    #[test]
-    fn entries_of_one_counter_converge_too() {
-        let node = NodeId([1; 32]);
-        let (a, b) = (member(3, State::Active), member(3, State::Gone));
-        let (mut one, mut other) = (Members::new(), Members::new());
-        one.merge(node, a, 10);
-        one.merge(node, b, 10);
-        other.merge(node, b, 10);
-        other.merge(node, a, 10);
-        assert_eq!(one, other);
-    }
-
-    #[test]
-    fn a_full_map_takes_changes_but_nobody_new() {
-        let mut map = Members::new();
-        assert!(map.merge(NodeId([1; 32]), member(1, State::Joining), 1));
-        assert!(!map.merge(NodeId([2; 32]), member(1, State::Joining), 1));
-        assert!(map.merge(NodeId([1; 32]), member(2, State::Active), 1));
-    }
-
-    #[test]
     fn clients_and_those_not_yet_active_are_no_candidates() {
         let mut map = Members::new();
-        map.merge(NodeId([1; 32]), member(1, State::Active), 10);
-        map.merge(NodeId([2; 32]), member(1, State::Joining), 10);
-        map.merge(
+        map.insert(NodeId([1; 32]), member(1, State::Active));
+        map.insert(NodeId([2; 32]), member(1, State::Joining));
+        map.insert(
             NodeId([3; 32]),
             Member {
                 weight: 0,
                 ..member(1, State::Active)
             },
-            10,
         );
         let nodes: Vec<_> = map.candidates().into_iter().map(|c| c.node).collect();
         assert_eq!(nodes, [NodeId([1; 32])]);
@@ -247,7 +208,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_back() {
         let mut map = Members::new();
-        map.merge(NodeId([7; 32]), member(9, State::Leaving), 10);
+        map.insert(NodeId([7; 32]), member(9, State::Leaving));
         assert_eq!(Members::decode(&map.encode()), Some(map));
         assert_eq!(Members::decode(b"\xff"), None);
     }

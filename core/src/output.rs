@@ -10,7 +10,7 @@ use crate::id::{BlobId, ConnId, NameTag, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr};
 use crate::members::Member;
 use crate::seal::{Name, Reader, Writer};
-use crate::time::UnixMillis;
+use crate::time::{Instant, UnixMillis};
 use crate::version::{RecordId, Version};
 
 /// What a put is told at its start; the file's bytes follow by
@@ -143,6 +143,14 @@ pub enum Event {
     },
     /// The member map changed.
     Members,
+    /// A peer has for long placed by other members, weights or zones than this
+    /// node: what one of them stores the other may look for elsewhere. Most
+    /// often their policies differ ([`crate::Policy`]). [`PeerStatus::differs`]
+    /// tells whether it still does.
+    MapDiffers {
+        /// Who.
+        peer: NodeId,
+    },
     /// A put, remove or restore has begun. Comes before anything of it can
     /// have taken hold: where its outcome stays unknown, the history of the
     /// name tells by the put id whether it did.
@@ -365,6 +373,8 @@ pub enum Wake {
     Operation,
     /// An address to dial again.
     Dial,
+    /// A peer's member map that differs.
+    Members,
 }
 
 /// A look at a node, for people and for tests.
@@ -374,10 +384,12 @@ pub struct Status {
     pub node: NodeId,
     /// Whether its store is loaded.
     pub ready: bool,
-    /// The member map, in order of node id.
+    /// The member map as this node's policy lets it count, in order of node id.
     pub members: Vec<(NodeId, Member)>,
     /// Admitted sessions.
     pub peers: Vec<PeerStatus>,
+    /// Nodes that get no session, in order of node id.
+    pub denied: Vec<NodeId>,
     /// Operations of the embedder that run.
     pub operations: usize,
     /// Copies owed to members that are away.
@@ -405,4 +417,7 @@ pub struct PeerStatus {
     pub conn: ConnId,
     /// The address it was dialled at, if this node dialled.
     pub addr: Option<String>,
+    /// Since when it has placed by other members, weights or zones than this
+    /// node, if it does.
+    pub differs: Option<Instant>,
 }

@@ -15,13 +15,14 @@
 //! 3. The checksum is Bech32m's (BIP 350): a BCH code of length 1,023, whose
 //!    distance there is 4. In the part behind the prefix it notices any 3
 //!    characters that are others than they should be; in forms of up to 89
-//!    characters there, which are all but the read key's, any 4; and of every
-//!    other change all but one in 2^30. Lengths are fixed, so that a character
-//!    too many or too few never needs it. It is no protection against somebody
+//!    characters there, which are all but the read key's and tickets, any 4;
+//!    and of every other change all but one in 2^30. Lengths are fixed but for
+//!    tickets, so that a character too many or too few never needs it. It is no protection against somebody
 //!    who changes a text on purpose: whoever can choose the text chooses its
 //!    checksum.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::str::FromStr;
 
@@ -34,6 +35,7 @@ use zeroize::Zeroizing;
 use crate::config::ClusterKey;
 use crate::id::{BlobId, NamespaceId, NodeId, PutId};
 use crate::seal::{NamespaceSecret, ReadKey};
+use crate::ticket::Ticket;
 use crate::version::{RecordId, Version};
 
 /// The version of every form that this program writes and reads.
@@ -59,11 +61,14 @@ pub enum Kind {
     NamespaceSecret,
     /// A [`ClusterKey`]: a secret.
     ClusterKey,
+    /// A [`Ticket`]: a secret, and the one kind whose texts are not all of one
+    /// length.
+    Ticket,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Node,
         Self::Namespace,
         Self::Blob,
@@ -72,6 +77,7 @@ impl Kind {
         Self::ReadKey,
         Self::NamespaceSecret,
         Self::ClusterKey,
+        Self::Ticket,
     ];
 
     /// What a text claims to be. It may still be malformed.
@@ -96,6 +102,7 @@ impl Kind {
             Self::ReadKey => "phread",
             Self::NamespaceSecret => "phsecret",
             Self::ClusterKey => "phcluster",
+            Self::Ticket => "phticket",
         }
     }
 
@@ -110,6 +117,7 @@ impl Kind {
             Self::ReadKey => "read key",
             Self::NamespaceSecret => "namespace secret",
             Self::ClusterKey => "cluster key",
+            Self::Ticket => "ticket",
         }
     }
 
@@ -117,11 +125,11 @@ impl Kind {
     pub const fn is_secret(self) -> bool {
         matches!(
             self,
-            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey
+            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey | Self::Ticket
         )
     }
 
-    /// Bytes that it stands for.
+    /// Bytes that it stands for; of a ticket, the most.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Node => NodeId::LEN,
@@ -131,12 +139,17 @@ impl Kind {
             Self::Record => RECORD_LEN,
             Self::ReadKey => ReadKey::LEN,
             Self::NamespaceSecret | Self::ClusterKey => 32,
+            Self::Ticket => Ticket::BYTES_MAX,
         }
     }
 
-    /// Characters of its text.
+    /// Characters of its text; of a ticket, the most.
     pub const fn chars(self) -> usize {
-        self.prefix().len() + 2 + (8 * self.bytes()).div_ceil(5) + CHECKSUM
+        self.chars_of(self.bytes())
+    }
+
+    const fn chars_of(self, bytes: usize) -> usize {
+        self.prefix().len() + 2 + (8 * bytes).div_ceil(5) + CHECKSUM
     }
 
     fn hrp(self) -> Hrp {
@@ -175,7 +188,7 @@ pub enum TextError {
         place: usize,
     },
     /// Characters are missing, or there are too many.
-    #[error("a {} has {} characters, this one has {chars}: {}", kind.name(), kind.chars(), short(*kind, *chars))]
+    #[error("a {} has {}{} characters, this one has {chars}: {}", kind.name(), at_most(*kind), kind.chars(), short(*kind, *chars))]
     Length {
         /// What was asked for.
         kind: Kind,
@@ -196,6 +209,9 @@ pub enum TextError {
     /// Bits are set that stand for nothing.
     #[error("this {} ends in bits that mean nothing: whatever wrote it was wrong", .0.name())]
     Padding(Kind),
+    /// The bytes are not what this kind is made of.
+    #[error("this {} does not hold what it must: whatever wrote it was wrong", .0.name())]
+    Content(Kind),
 }
 
 fn keep(found: Kind) -> &'static str {
@@ -204,6 +220,10 @@ fn keep(found: Kind) -> &'static str {
     } else {
         ""
     }
+}
+
+fn at_most(kind: Kind) -> &'static str {
+    if kind == Kind::Ticket { "at most " } else { "" }
 }
 
 fn short(kind: Kind, chars: usize) -> &'static str {
@@ -347,28 +367,58 @@ fn write(kind: Kind, bytes: &[u8], out: &mut impl Write) -> fmt::Result {
         .try_for_each(|char| out.write_char(char))
 }
 
-fn secret(kind: Kind, bytes: &[u8]) -> Zeroizing<String> {
+pub(crate) fn secret(kind: Kind, bytes: &[u8]) -> Zeroizing<String> {
     // Allocated once: a string that grows would leave copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(kind.chars()));
+    let mut text = Zeroizing::new(String::with_capacity(kind.chars_of(bytes.len())));
     write(kind, bytes, &mut *text).expect("a string takes what is written to it");
     text
 }
 
-/// The bytes of a text of this kind.
+/// The bytes of a text of a kind whose texts have one length.
+fn read<const N: usize>(kind: Kind, text: &str) -> Result<Zeroizing<[u8; N]>, TextError> {
+    let mut bytes = Zeroizing::new([0; N]);
+    let chars = text.len();
+    // That is said last: a text too long may be no text of this kind at all.
+    let length = (chars != kind.chars()).then_some(TextError::Length { kind, chars });
+    read_into(kind, text, &mut *bytes, length)?;
+    Ok(bytes)
+}
+
+/// The bytes of a text whose length says how many they are, up to the kind's
+/// most.
+pub(crate) fn read_some(kind: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, TextError> {
+    check_kind(kind, text)?;
+    let chars = text.len();
+    let around = kind.chars_of(0);
+    if !(around..=kind.chars()).contains(&chars) {
+        return Err(TextError::Length { kind, chars });
+    }
+    let len = (chars - around) * 5 / 8;
+    let mut bytes = Zeroizing::new(alloc::vec![0; len]);
+    // A character that stands for no byte.
+    let length = (kind.chars_of(len) != chars).then_some(TextError::Padding(kind));
+    read_into(kind, text, &mut bytes, length)?;
+    Ok(bytes)
+}
+
+/// Reads a text that has `bytes`, unless its length is wrong.
 //# TEXT-6: A reader MUST refuse a text whose checksum is wrong, whose version it does not
 //# know, that has more or fewer bytes than its kind, or whose spare bits are not all zero.
-fn read<const N: usize>(kind: Kind, text: &str) -> Result<Zeroizing<[u8; N]>, TextError> {
+fn read_into(
+    kind: Kind,
+    text: &str,
+    bytes: &mut [u8],
+    length: Option<TextError>,
+) -> Result<(), TextError> {
     check_kind(kind, text)?;
     check_characters(kind, text)?;
-    let chars = text.len();
-    let wrong = match chars == kind.chars() {
-        true => TextError::Checksum(kind),
-        false => TextError::Length { kind, chars },
-    };
     let checked = UncheckedHrpstring::new(text)
         .ok()
         .and_then(|text| text.validate_and_remove_checksum::<Bech32m>().ok())
-        .ok_or(wrong)?;
+        .ok_or(match length {
+            Some(length @ TextError::Length { .. }) => length,
+            _ => TextError::Checksum(kind),
+        })?;
     let mut fes = checked
         .data_part_ascii_no_checksum()
         .iter()
@@ -377,20 +427,19 @@ fn read<const N: usize>(kind: Kind, text: &str) -> Result<Zeroizing<[u8; N]>, Te
     if version != VERSION {
         return Err(TextError::Version { kind, version });
     }
-    if chars != kind.chars() {
-        return Err(TextError::Length { kind, chars });
+    if let Some(length) = length {
+        return Err(length);
     }
-    let spare = (5 - 8 * N % 5) % 5;
+    let spare = (5 - 8 * bytes.len() % 5) % 5;
     let last = fes.clone().next_back().map_or(0, Fe32::to_u8);
     if last.trailing_zeros() < spare as u32 {
         return Err(TextError::Padding(kind));
     }
-    let mut bytes = Zeroizing::new([0; N]);
     bytes
         .iter_mut()
         .zip(fes.fes_to_bytes())
         .for_each(|(byte, from)| *byte = from);
-    Ok(bytes)
+    Ok(())
 }
 
 //# TEXT-4: A reader MUST refuse a text of another kind than it expects by the prefix, whatever

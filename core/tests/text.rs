@@ -8,7 +8,7 @@ use std::str::FromStr;
 use peerhold_core::text::Kind;
 use peerhold_core::{
     BlobId, ClusterKey, NamespaceId, NamespaceSecret, NodeId, PutId, ReadKey, RecordId, TextError,
-    Version,
+    Ticket, Version,
 };
 use quickcheck::{QuickCheck, TestResult};
 
@@ -28,7 +28,7 @@ fn every_kind_is_written_and_read_as_written_down() {
         assert_eq!((text.len(), Kind::of(text)), (kind.chars(), Some(kind)));
         seen.insert(kind);
     }
-    assert_eq!(seen.len(), Kind::ALL.len());
+    assert_eq!(seen.len(), fixed().count());
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn every_single_slip_in_every_vector_is_refused() {
 #[test]
 fn any_single_slip_in_any_text_is_refused() {
     fn property(kind: usize, bytes: Vec<u8>, which: usize) -> TestResult {
-        let kind = Kind::ALL[kind % Kind::ALL.len()];
+        let kind = fixed().nth(kind % fixed().count()).unwrap();
         let bytes: Vec<u8> = bytes
             .into_iter()
             .chain(std::iter::repeat(0))
@@ -205,7 +205,7 @@ fn ids_in_logs_begin_as_their_texts_do() {
 fn the_checksum_notices_what_is_said_of_it() {
     let data_part = |kind: Kind| kind.chars() - kind.prefix().len() - 1;
     // Any 4: no two pairs of wrong characters have the same effect.
-    let longest = Kind::ALL.into_iter().filter(|kind| *kind != Kind::ReadKey);
+    let longest = fixed().filter(|kind| *kind != Kind::ReadKey);
     let columns = columns(longest.map(data_part).max().unwrap());
     let mut effects: Vec<u32> = columns.iter().flatten().copied().collect();
     for (at, column) in columns.iter().enumerate() {
@@ -219,7 +219,7 @@ fn the_checksum_notices_what_is_said_of_it() {
     assert!(effects.len() == all && effects[0] != 0);
 
     // Any 3: no pair has the effect of a single one.
-    let columns = self::columns(data_part(Kind::ReadKey));
+    let columns = self::columns(data_part(Kind::Ticket));
     let singles: BTreeSet<u32> = columns.iter().flatten().copied().collect();
     assert_eq!(singles.len(), 31 * columns.len());
     for (at, column) in columns.iter().enumerate() {
@@ -254,6 +254,11 @@ fn columns(places: usize) -> Vec<Vec<u32>> {
         column.iter_mut().for_each(|state| *state = step(*state));
     }
     columns
+}
+
+/// The kinds whose texts have one length. Tickets have tests of their own.
+fn fixed() -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Ticket)
 }
 
 fn vectors() -> impl Iterator<Item = (Kind, Vec<u8>, &'static str)> {
@@ -331,6 +336,9 @@ fn read(kind: Kind, text: &str) -> Result<Vec<u8>, TextError> {
             .parse()
             .map(|secret: NamespaceSecret| secret.expose().to_vec()),
         Kind::ClusterKey => text.parse().map(|key: ClusterKey| key.expose().to_vec()),
+        Kind::Ticket => text
+            .parse()
+            .map(|ticket: Ticket| ticket.cluster_key().expose().to_vec()),
         _ => panic!("a kind without a test: {kind:?}"),
     }
 }

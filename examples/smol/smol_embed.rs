@@ -5,7 +5,7 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use peerhold_smol::peerhold_core::{ClusterKey, Name, NamespaceSecret, PeerAddr};
+use peerhold_smol::peerhold_core::{Bootstrap, ClusterKey, Name, NamespaceSecret};
 use peerhold_smol::{Handle, HostConfig};
 use smol::io::AsyncReadExt;
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             config.node.bootstrap = nodes
                 .iter()
                 .flat_map(|node| node.addrs())
-                .map(|addr| PeerAddr::from(addr.to_string()))
+                .map(|addr| Bootstrap::from(addr.to_string()))
                 .collect();
             let (node, driver) = peerhold_smol::open(config)?;
             executor.spawn(driver).detach();

@@ -437,6 +437,7 @@ impl Engine {
                 reason,
             },
             Event::Members => Notice::Members,
+            Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },
             Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),

@@ -111,7 +111,7 @@ impl Cluster {
             config.advertise = vec![address(at)];
             config.bootstrap = (0..plan.nodes)
                 .filter(|other| *other < at)
-                .map(address)
+                .map(|other| address(other).into())
                 .collect();
             if at + plan.clients >= plan.nodes {
                 config.weight = 0;

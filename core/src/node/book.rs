@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Config, Timing};
+use crate::config::{Bootstrap, Config, Timing};
 use crate::id::{ConnId, NodeId};
 use crate::input::PeerAddr;
 use crate::time::Instant;
@@ -36,23 +36,26 @@ struct Known {
     node: Option<NodeId>,
     /// Given by configuration: never forgotten, whoever is there.
     bootstrap: bool,
+    /// Who must be there, by configuration.
+    pinned: Option<NodeId>,
     dialling: bool,
     failures: u32,
     next: Instant,
 }
 
 impl Book {
-    pub(super) fn new(bootstrap: &[PeerAddr], max: usize) -> Self {
-        let first = Known {
-            node: None,
-            bootstrap: true,
-            dialling: false,
-            failures: 0,
-            next: Instant::ZERO,
-        };
-        let known = bootstrap
-            .iter()
-            .map(|addr| (addr.clone(), Known { ..first }));
+    pub(super) fn new(bootstrap: &[Bootstrap], max: usize) -> Self {
+        let known = bootstrap.iter().map(|bootstrap| {
+            let known = Known {
+                node: bootstrap.expect,
+                bootstrap: true,
+                pinned: bootstrap.expect,
+                dialling: false,
+                failures: 0,
+                next: Instant::ZERO,
+            };
+            (bootstrap.addr.clone(), known)
+        });
         Self {
             known: known.collect(),
             dials: BTreeMap::new(),
@@ -76,6 +79,7 @@ impl Book {
         let known = Known {
             node: Some(node),
             bootstrap: false,
+            pinned: None,
             dialling: false,
             failures: 0,
             next: now,
@@ -96,39 +100,35 @@ impl Book {
         worst.is_some_and(|addr| self.known.remove(&addr).is_some())
     }
 
-    /// The next address to dial now, of those whose node `wanted` asks for.
+    /// The next address to dial now, of those that `wanted` asks for: by who is
+    /// there, if that is known, and whether the address was configured.
     pub(super) fn due(
         &self,
         now: Instant,
-        wanted: impl Fn(Option<NodeId>) -> bool,
+        wanted: impl Fn(Option<NodeId>, bool) -> bool,
     ) -> Option<PeerAddr> {
-        let dialled: BTreeSet<NodeId> = self.dialled().collect();
-        // One address of a node at a time: its sessions would end each other.
-        let wanted =
-            |node: Option<NodeId>| wanted(node) && node.is_none_or(|node| !dialled.contains(&node));
-        let due = |known: &Known| !known.dialling && known.next <= now && wanted(known.node);
-        self.known
-            .iter()
-            .find(|(_, known)| due(known))
+        self.free(wanted)
+            .find(|(_, known)| known.next <= now)
             .map(|(addr, _)| addr.clone())
     }
 
-    /// Nodes of which an address is being dialled.
-    fn dialled(&self) -> impl Iterator<Item = NodeId> {
-        let dialling = self.known.values().filter(|known| known.dialling);
-        dialling.filter_map(|known| known.node)
+    /// When the next address is due.
+    pub(super) fn next(&self, wanted: impl Fn(Option<NodeId>, bool) -> bool) -> Option<Instant> {
+        self.free(wanted).map(|(_, known)| known.next).min()
     }
 
-    /// When the next address is due.
-    pub(super) fn next(&self, wanted: impl Fn(Option<NodeId>) -> bool) -> Option<Instant> {
-        let dialled: BTreeSet<NodeId> = self.dialled().collect();
-        let wanted =
-            |node: Option<NodeId>| wanted(node) && node.is_none_or(|node| !dialled.contains(&node));
-        self.known
-            .values()
-            .filter(|known| !known.dialling && wanted(known.node))
-            .map(|known| known.next)
-            .min()
+    /// Addresses that may be dialled when their time comes.
+    fn free(
+        &self,
+        wanted: impl Fn(Option<NodeId>, bool) -> bool,
+    ) -> impl Iterator<Item = (&PeerAddr, &Known)> {
+        let dialling = self.known.values().filter(|known| known.dialling);
+        let dialled: BTreeSet<NodeId> = dialling.filter_map(|known| known.node).collect();
+        self.known.iter().filter(move |(_, known)| {
+            // One address of a node at a time: its sessions would end each other.
+            let idle = known.node.is_none_or(|node| !dialled.contains(&node));
+            !known.dialling && idle && wanted(known.node, known.bootstrap)
+        })
     }
 
     /// Notes that `addr` is being dialled as `conn`, and says who must be
@@ -137,8 +137,9 @@ impl Book {
         let known = self.known.get_mut(addr);
         let expect = known.and_then(|known| {
             known.dialling = true;
-            // Behind a configured address there may be another node tomorrow.
-            known.node.filter(|_| !known.bootstrap)
+            // Behind a configured address there may be another node tomorrow,
+            // unless it was configured too who must be there.
+            known.node.filter(|_| !known.bootstrap).or(known.pinned)
         });
         let addr = addr.clone();
         self.dials.insert(conn, Dialled { addr, expect });
@@ -167,14 +168,15 @@ impl Book {
         }
     }
 
-    /// Notes that there is nobody to talk to behind `conn`: this node itself.
-    pub(super) fn myself(&mut self, conn: ConnId, me: NodeId) {
+    /// Notes who is behind `conn`, somebody who is not to be talked to: this
+    /// node itself, or a denied one.
+    pub(super) fn found(&mut self, conn: ConnId, node: NodeId) {
         if let Some(known) = self
             .dials
             .get(&conn)
             .and_then(|dialled| self.known.get_mut(&dialled.addr))
         {
-            known.node = Some(me);
+            known.node = known.pinned.or(Some(node));
         }
     }
 
@@ -213,7 +215,8 @@ impl Book {
         known.next = now.saturating_add(wait);
     }
 
-    /// Makes the addresses of `node` due, as its session has ended.
+    /// Makes the addresses of `node` due soon, as its session has ended or it
+    /// may have one again.
     pub(super) fn lost(&mut self, node: NodeId, now: Instant, timing: &Timing) {
         let theirs = self
             .known
@@ -288,12 +291,12 @@ mod tests {
     fn waits_between_dials_double_up_to_the_limit() {
         let (mut book, mut mint) = (Book::new(&["a".into()], 10), Mint::new());
         for wait in [1, 2, 4, 8, 8] {
-            let addr = book.due(at(100), |_| true).unwrap();
+            let addr = book.due(at(100), |_, _| true).unwrap();
             let conn = ConnId::from_mint(&mut mint);
             assert_eq!(book.dial(&addr, conn), None);
-            assert_eq!(book.next(|_| true), None);
+            assert_eq!(book.next(|_, _| true), None);
             book.ended(conn, true, at(50), 0, &timing());
-            assert_eq!(book.next(|_| true), Some(at(50 + wait)));
+            assert_eq!(book.next(|_, _| true), Some(at(50 + wait)));
         }
     }
 
@@ -303,7 +306,10 @@ mod tests {
         let conn = ConnId::from_mint(&mut mint);
         book.dial(&"a".into(), conn);
         book.ended(conn, true, at(0), u32::MAX, &timing());
-        assert_eq!(book.next(|_| true), Some(Instant::from_nanos(500_000_000)));
+        assert_eq!(
+            book.next(|_, _| true),
+            Some(Instant::from_nanos(500_000_000))
+        );
     }
 
     #[test]
@@ -316,6 +322,20 @@ mod tests {
             book.dial(&"b".into(), ConnId::from_mint(&mut mint)),
             Some(A)
         );
+    }
+
+    #[test]
+    fn a_pinned_address_is_dialled_for_one_node_whoever_is_said_to_be_there() {
+        let (b, pinned) = (NodeId([2; 32]), Bootstrap::pinned("a", A));
+        let (mut book, mut mint) = (Book::new(&[pinned], 10), Mint::new());
+        assert!(!book.learn(b, "a".into(), at(0)));
+        for _ in 0..2 {
+            let conn = ConnId::from_mint(&mut mint);
+            assert_eq!(book.dial(&"a".into(), conn), Some(A));
+            assert_eq!(book.expected(conn), Some(A));
+            book.found(conn, b);
+            book.ended(conn, true, at(0), 0, &timing());
+        }
     }
 
     #[test]

@@ -11,14 +11,15 @@ use rand_core::Rng;
 
 use super::book::Book;
 use super::events::Events;
+use super::membership::Heard;
 use super::queues::{Budget, DiskQueue, JobQueue};
+use super::roll::Roll;
 use super::session::Session;
 use super::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
 use crate::disk::{Debt, DiskKind, RecordKey};
 use crate::id::{BlobId, ConnId, Mint, NodeId, OpId};
 use crate::job::Work;
-use crate::members::Members;
 use crate::output::Wake;
 use crate::placement::{Placement, Slot};
 use crate::time::{Instant, UnixMillis};
@@ -43,6 +44,8 @@ pub(super) enum Timer {
     Progress(OpId),
     Dial,
     Debts,
+    /// A peer that places by other members.
+    Map(NodeId),
 }
 
 impl Timer {
@@ -54,6 +57,7 @@ impl Timer {
             Self::Answer(_) => Wake::Answer,
             Self::Retry(_) | Self::Progress(_) | Self::Debts => Wake::Operation,
             Self::Dial => Wake::Dial,
+            Self::Map(_) => Wake::Members,
         }
     }
 }
@@ -79,15 +83,17 @@ pub(super) struct Ctx {
     pub(super) writer: [u8; 8],
     /// The greatest version that this node has given.
     last_version: Version,
-    pub(super) members: Members,
+    pub(super) members: Roll,
     placement: Placement,
     pub(super) sessions: BTreeMap<ConnId, Session>,
     /// Connections named by [`crate::Node::accept`] and not opened yet.
     pub(super) accepted: BTreeSet<ConnId>,
     /// Connections that the driver is dialling.
     pub(super) dialling: BTreeSet<ConnId>,
-    /// Peers whose member map has come, and whether they hold anything.
-    pub(super) heard: BTreeMap<NodeId, bool>,
+    /// What peers with a session have told of members.
+    pub(super) heard: BTreeMap<NodeId, Heard>,
+    /// Nodes that get no session.
+    pub(super) denied: BTreeSet<NodeId>,
     /// The one session by which each peer is reached.
     pub(super) peers: BTreeMap<NodeId, ConnId>,
     pub(super) book: Book,
@@ -134,6 +140,8 @@ impl Ctx {
         let replicas = config.replicas;
         let book = Book::new(&config.bootstrap, config.limits.addresses as usize);
         let disk = DiskQueue::new(config.limits.disk_operations as usize);
+        let members = Roll::new(&config);
+        let denied = config.deny.iter().copied().collect();
         Self {
             config,
             now,
@@ -144,12 +152,13 @@ impl Ctx {
             holding: false,
             writer: [0; 8],
             last_version: Version::ZERO,
-            members: Members::new(),
+            members,
             placement: Placement::new(&[], usize::from(replicas), PLACEMENT_CACHE),
             sessions: BTreeMap::new(),
             accepted: BTreeSet::new(),
             dialling: BTreeSet::new(),
             heard: BTreeMap::new(),
+            denied,
             peers: BTreeMap::new(),
             book,
             dirty: BTreeSet::new(),

@@ -1,20 +1,61 @@
-//! The member map's life: kept, merged, told, and how a cluster begins.
+//! The member map's life: kept, heard, told, and how a cluster begins.
 //!
 //! A storing member starts as joining. It makes itself active once, when it
 //! has met R - 1 other storing members and neither it nor any of them holds
 //! anything: then there is nothing to hand over. Where something is held, a
 //! newcomer stays joining until it has taken its slots over.
 
+use alloc::vec::Vec;
+
 use super::Node;
-use super::ctx::Ctx;
+use super::ctx::{Ctx, Timer};
 use super::peers::tell_members;
+use super::roll::fingerprint;
 use super::task::DiskTask;
 use crate::disk::{DiskData, DiskError, DiskKind};
 use crate::error::PeerFault;
-use crate::id::ConnId;
+use crate::id::{ConnId, NodeId};
 use crate::members::{Member, Members, State};
 use crate::output::Event;
+use crate::time::Instant;
 use crate::wire::message::{self, MembersUpdate};
+
+/// What a peer has told in the session that stands.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Whether it holds anything.
+    holding: bool,
+    /// Whether it has told of itself.
+    itself: bool,
+    /// What its placement chooses from.
+    candidates: [u8; 32],
+    /// Since when that is not what this node's chooses from.
+    pub(super) differs: Option<Instant>,
+}
+
+impl Ctx {
+    /// What `peer` has told counts no more as its own word.
+    pub(super) fn unhear(&mut self, peer: &NodeId) {
+        self.heard.remove(peer);
+        self.timers.cancel(Timer::Map(*peer));
+    }
+
+    /// Notes which peers place by other members than this node.
+    fn compare(&mut self) {
+        let ours = fingerprint(&self.members.candidates());
+        let patience = self.config.timing.operation;
+        for (peer, heard) in &mut self.heard {
+            let timer = Timer::Map(*peer);
+            if heard.candidates == ours {
+                heard.differs = None;
+                self.timers.cancel(timer);
+            } else if heard.differs.is_none() {
+                heard.differs = Some(self.now);
+                self.timers.set(timer, self.now.saturating_add(patience));
+            }
+        }
+    }
+}
 
 impl Node {
     /// Takes the kept map up, with what peers have told since, and this node's
@@ -23,15 +64,19 @@ impl Node {
         let ctx = &mut self.ctx;
         // A kept map that cannot be read is like none: peers will tell it.
         let kept = kept.and_then(Members::decode).unwrap_or_default();
-        for (node, member) in kept.iter() {
-            ctx.members.merge(node, member, usize::MAX);
-        }
-        let own = match self.ctx.members.get(&self.ctx.me()).copied() {
+        let spoken = |node: &NodeId| ctx.heard.get(node).is_some_and(|heard| heard.itself);
+        ctx.members.load(&kept, spoken);
+        let holding = ctx.holding;
+        let own = match ctx.members.own() {
             Some(own) if self.is_as_configured(&own) => return self.members_changed(),
             Some(own) => self.configured(&own),
             None => Member {
                 counter: 1,
-                state: State::Joining,
+                // Only who was active has been given anything to hold.
+                state: match holding {
+                    true => State::Active,
+                    false => State::Joining,
+                },
                 weight: self.ctx.config.weight,
                 zone: self.ctx.config.zone,
             },
@@ -47,7 +92,6 @@ impl Node {
     /// This node's entry with its weight and zone as they are configured.
     fn configured(&self, own: &Member) -> Member {
         Member {
-            // A peer may have told the greatest counter there is.
             counter: own.counter.saturating_add(1),
             weight: self.ctx.config.weight,
             zone: self.ctx.config.zone,
@@ -55,10 +99,8 @@ impl Node {
         }
     }
 
-    //# MEMBER-2: Whoever changes an entry MUST raise its counter.
     fn set_own(&mut self, own: Member) {
-        let (me, max) = (self.ctx.me(), usize::MAX);
-        self.ctx.members.merge(me, own, max);
+        self.ctx.members.set_own(own);
         self.members_changed();
     }
 
@@ -66,6 +108,7 @@ impl Node {
     fn members_changed(&mut self) {
         let ctx = &mut self.ctx;
         ctx.replace_placement();
+        ctx.compare();
         tell_members(ctx);
         ctx.events.members();
         ctx.arm_dial();
@@ -82,15 +125,17 @@ impl Node {
             return;
         }
         (self.members_writing, self.members_unkept) = (true, false);
-        let map = self.ctx.members.encode();
+        let map = self.ctx.members.write();
         self.ctx
             .submit(DiskKind::PutMembers(map), DiskTask::Members);
     }
 
     pub(super) fn members_kept(&mut self, result: Result<DiskData, DiskError>) {
         self.members_writing = false;
-        if let Err(error) = result {
-            self.ctx.events.push(Event::Trouble(error));
+        match result {
+            Ok(_) if self.ctx.members.written() => tell_members(&mut self.ctx),
+            Ok(_) => {}
+            Err(error) => self.ctx.events.push(Event::Trouble(error)),
         }
         if self.members_unkept {
             self.keep_members();
@@ -100,40 +145,46 @@ impl Node {
     pub(super) fn on_members(&mut self, conn: ConnId, body: &[u8]) -> Result<(), PeerFault> {
         let update: MembersUpdate = message::decode(body).map_err(|_| PeerFault::BadMessage)?;
         let ctx = &mut self.ctx;
-        let Some(session) = ctx.sessions.get(&conn) else {
+        let Some(peer) = ctx.sessions.get(&conn).map(|session| session.peer) else {
             return Ok(());
         };
-        ctx.heard.insert(session.peer, update.holding);
-        let max = ctx.config.limits.members as usize;
-        let mut changed = false;
-        for entry in update.entries {
-            changed |= ctx.members.merge(entry.node, entry.member, max);
-        }
-        let own = self.ctx.members.get(&self.ctx.me()).copied();
-        if let Some(own) = own.filter(|own| self.ctx.ready && !self.is_as_configured(own))
-            && own.counter < u64::MAX
-        {
-            // How much it stores and where it stands is a node's own to say.
-            self.set_own(self.configured(&own));
-        } else if changed {
+        let entries = update.entries.into_iter();
+        let told: Members = entries.map(|entry| (entry.node, entry.member)).collect();
+        let heard = Heard {
+            holding: update.holding,
+            itself: told.get(&peer).is_some(),
+            candidates: fingerprint(&told.candidates()),
+            differs: ctx.heard.get(&peer).and_then(|heard| heard.differs),
+        };
+        ctx.heard.insert(peer, heard);
+        let spoken = |node: &NodeId| ctx.heard.get(node).is_some_and(|heard| heard.itself);
+        if ctx.members.hear(peer, &told, spoken) {
             self.members_changed();
         } else {
+            ctx.compare();
             self.consider_founding();
         }
         Ok(())
     }
 
+    /// A peer has placed by other members for long.
+    pub(super) fn on_map_differs(&mut self, peer: NodeId) {
+        //# MEMBER-11: A node SHOULD tell its operator of a peer whose MEMBERS have named other
+        //# candidates than its own for a time of its own (60 seconds unless configured).
+        self.ctx.events.push(Event::MapDiffers { peer });
+    }
+
     /// Makes this node active if the cluster begins now.
     pub(super) fn consider_founding(&mut self) {
         let ctx = &self.ctx;
-        let Some(own) = ctx.members.get(&ctx.me()) else {
+        let Some(own) = ctx.members.own() else {
             return;
         };
         if ctx.ready && own.state == State::Joining && own.weight > 0 && can_found(ctx) {
             let own = Member {
                 counter: own.counter.saturating_add(1),
                 state: State::Active,
-                ..*own
+                ..own
             };
             self.set_own(own);
         }
@@ -143,13 +194,14 @@ impl Node {
 fn can_found(ctx: &Ctx) -> bool {
     //# MEMBER-7: A joining member of weight above 0 MUST NOT make itself active unless,
     //# counting itself, it knows R joining or active members of weight above 0 whose
-    //# MEMBERS have come in sessions that stand, and neither it nor any peer with such a
-    //# session holds a record or a blob.
-    let met = ctx.heard.keys().filter(|node| {
-        ctx.members
-            .get(node)
-            .is_some_and(|member| member.is_storing() && member.state != State::Leaving)
+    //# MEMBERS have come in sessions that stand, and neither it nor any of these, nor a
+    //# leaving one with such a session, holds a record or a blob.
+    let storing = ctx.heard.iter().filter_map(|(node, heard)| {
+        let member = ctx.members.get(node).filter(Member::is_storing)?;
+        Some((member.state, heard.holding))
     });
-    let nothing_held = !ctx.holding && ctx.heard.values().all(|holding| !holding);
-    nothing_held && met.count() + 1 >= usize::from(ctx.config.replicas)
+    let met: Vec<(State, bool)> = storing.collect();
+    let nothing_held = !ctx.holding && met.iter().all(|(_, holding)| !holding);
+    let joining = met.iter().filter(|(state, _)| *state != State::Leaving);
+    nothing_held && joining.count() + 1 >= usize::from(ctx.config.replicas)
 }

@@ -10,6 +10,7 @@ mod ctx;
 mod debts;
 mod events;
 mod forget;
+mod gate;
 mod get;
 mod lookup;
 mod membership;
@@ -20,6 +21,7 @@ mod peers;
 mod put;
 mod queues;
 mod reach;
+mod roll;
 mod rows;
 mod serve;
 mod session;
@@ -96,8 +98,10 @@ impl Node {
     /// Makes a node. `seed` must be fresh randomness: its ids, nonces and
     /// waits come from it. Its first disk operation loads the store; commands
     /// are taken from [`Event::Ready`] on.
-    pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(mut config: Config, seed: [u8; 32], now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
+        // What it may be is decided by the policy, as for any other.
+        (config.weight, config.zone) = config.allowed();
         let mut ctx = Ctx::new(config, ChaCha20Rng::from_seed(seed), now);
         ctx.submit(DiskKind::Load, DiskTask::Load);
         Ok(Self {
@@ -372,6 +376,7 @@ impl Node {
                 peer: *peer,
                 conn: *conn,
                 addr,
+                differs: ctx.heard.get(peer).and_then(|heard| heard.differs),
             })
         });
         Status {
@@ -380,6 +385,7 @@ impl Node {
             members: ctx.members.iter().collect(),
             peers: peers.collect(),
             operations: self.ops.len(),
+            denied: ctx.denied.iter().copied().collect(),
             debts: ctx.debts.len(),
             memory: ctx.memory(),
         }
@@ -517,6 +523,7 @@ impl Node {
             Timer::Queue(conn) => self.on_queue_timeout(conn),
             Timer::Dial => self.ctx.dial_due(),
             Timer::Debts => self.pay_all(),
+            Timer::Map(peer) => self.on_map_differs(peer),
             Timer::Answer(op) | Timer::Retry(op) | Timer::Progress(op) => {
                 match self.ops.get_mut(&op) {
                     Some(Op::Put(put)) => put.timer(&mut self.ctx, timer),

@@ -22,7 +22,7 @@ impl Ctx {
     /// Dials every address that is due and whose node has no session.
     pub(super) fn dial_due(&mut self) {
         while self.may_dial() {
-            let Some(addr) = self.book.due(self.now, |node| self.wants(node)) else {
+            let Some(addr) = self.book.due(self.now, |node, at| self.wants(node, at)) else {
                 break;
             };
             let conn = ConnId::from_mint(&mut self.mint);
@@ -35,7 +35,7 @@ impl Ctx {
 
     /// Sets the deadline for the next dial.
     pub(super) fn arm_dial(&mut self) {
-        match self.book.next(|node| self.wants(node)) {
+        match self.book.next(|node, at| self.wants(node, at)) {
             Some(at) if self.may_dial() => {
                 self.timers.set(Timer::Dial, at);
             }
@@ -52,15 +52,16 @@ impl Ctx {
         self.connections() < limit && self.dialling.len() < limit.div_ceil(4)
     }
 
-    fn wants(&self, node: Option<NodeId>) -> bool {
-        // Clients are not sought out: they come when they need something.
-        let client = |node: &NodeId| {
-            self.members
-                .get(node)
-                .is_some_and(|member| !member.is_storing())
-        };
+    /// Whether a session is wanted with who is at an address, which may have
+    /// been configured.
+    fn wants(&self, node: Option<NodeId>, configured: bool) -> bool {
+        // Clients are not sought out: they come when they need something. What
+        // is configured is, to hear of others from it.
         node.is_none_or(|node| {
-            node != self.config.node && !self.peers.contains_key(&node) && !client(&node)
+            node != self.config.node
+                && !self.peers.contains_key(&node)
+                && !self.denied.contains(&node)
+                && (configured || !self.members.is_client(&node))
         })
     }
 
@@ -115,7 +116,7 @@ impl Ctx {
         // One that gave way to another leaves what that one has heard.
         if self.peers.get(&peer) == Some(&conn) {
             self.peers.remove(&peer);
-            self.heard.remove(&peer);
+            self.unhear(&peer);
             self.events.push(Event::PeerDown { peer, fault });
             self.book.lost(peer, self.now, &self.config.timing);
         }
@@ -156,8 +157,11 @@ impl Node {
         //# been accepted within the side's own deadline (10 seconds unless configured).
         ctx.arm(Timer::Admission(conn), ctx.config.timing.admission);
         if peer == ctx.me() {
-            ctx.book.myself(conn, peer);
+            ctx.book.found(conn, peer);
             ctx.close(conn, Some(PeerFault::Myself));
+        } else if ctx.denied.contains(&peer) {
+            ctx.book.found(conn, peer);
+            ctx.close(conn, Some(PeerFault::Denied));
         } else if ctx
             .book
             .expected(conn)
@@ -327,7 +331,7 @@ impl Node {
         ctx.arm(Timer::Alive(conn), ctx.config.timing.keep_alive);
         if let Some(old) = old {
             // The peer tells its map again in this session.
-            ctx.heard.remove(&peer);
+            ctx.unhear(&peer);
             ctx.close(old, None);
         } else {
             ctx.events.push(Event::PeerUp { peer });

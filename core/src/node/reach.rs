@@ -158,10 +158,7 @@ impl Ctx {
             (&self.members, self.holding, &self.book, &self.config);
         let requests = session.issue(
             || {
-                let entries = members
-                    .iter()
-                    .map(|(node, member)| crate::members::MemberEntry { node, member })
-                    .collect();
+                let entries = members.entries();
                 message::encode(&message::MembersUpdate { entries, holding })
             },
             || book.update(config),

@@ -510,6 +510,7 @@ mod tests {
         session.admit(Admitted {
             requests: 2,
             features: 0,
+            key: [0; 8],
         });
         (session.members_due, session.peers_due) = (false, false);
         session

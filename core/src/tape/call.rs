@@ -10,6 +10,7 @@ use core::num::NonZeroU64;
 use bytes::Bytes;
 
 use super::value::{Decoder, Malformed, Out, Readable, Written, fields, variants};
+use crate::config::ClusterKey;
 use crate::disk::{DiskData, DiskDone, DiskError, Ticket};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{CloseReason, Input, Role};
@@ -39,6 +40,9 @@ pub(super) enum Told {
     Restore(Restore),
     Forget(Forget),
     Cancel(OpId),
+    Deny(NodeId),
+    Pardon(NodeId),
+    Keys(Vec<ClusterKey>),
 }
 
 variants!(Told {
@@ -61,6 +65,9 @@ variants!(Told {
     Restore(restore),
     Forget(forget),
     Cancel(op),
+    Deny(peer),
+    Pardon(peer),
+    Keys(keys),
 });
 
 pub(super) struct Opened {
@@ -156,6 +163,9 @@ impl Told {
             Self::Restore(restore) => return gave(&node.restore(now, restore)),
             Self::Remove(remove) => return gave(&node.remove(now, remove)),
             Self::Forget(forget) => return gave(&node.forget(now, forget)),
+            Self::Deny(peer) => return gave(&node.deny(now, peer)),
+            Self::Pardon(peer) => return gave(&node.pardon(now, peer)),
+            Self::Keys(keys) => return gave(&node.set_cluster_keys(now, keys).is_ok()),
             Self::Timeout => {
                 node.handle_timeout(now);
                 return Ok(None);
@@ -209,6 +219,9 @@ impl Told {
             Self::Restore(_) => "restore",
             Self::Forget(_) => "forget",
             Self::Cancel(_) => "cancel",
+            Self::Deny(_) => "deny",
+            Self::Pardon(_) => "pardon",
+            Self::Keys(_) => "set_cluster_keys",
         }
     }
 

@@ -33,6 +33,7 @@ mod shown;
 mod value;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
@@ -41,14 +42,15 @@ use zeroize::Zeroizing;
 use self::call::{Drain, Told};
 use self::entry::{Roll, Seed, Start};
 use self::value::Written;
-use crate::config::Config;
+use crate::config::{ClusterKey, Config};
 use crate::disk::DiskOp;
 use crate::error::{Busy, ConfigError, PushError};
-use crate::id::{ConnId, OpId};
+use crate::id::{ConnId, NodeId, OpId};
 use crate::input::Input;
 use crate::job::Job;
 use crate::node::Node;
 use crate::output::{Entry, Event, Forget, Get, History, List, Put, Remove, Restore, Status, Wake};
+use crate::ticket::{Ticket, TicketError};
 use crate::time::Instant;
 pub use replay::{Difference, End, ReplayError, Replayed, Replayer, replay};
 
@@ -90,7 +92,7 @@ impl Taped {
     /// What has been recorded since it was last taken, to be appended to what
     /// was taken before; nothing without a tape. To be called after every
     /// round of work: until then it is kept in memory, however much that is.
-    pub fn take(&mut self) -> Zeroizing<alloc::vec::Vec<u8>> {
+    pub fn take(&mut self) -> Zeroizing<Vec<u8>> {
         match &mut self.tape {
             Some(tape) => tape.0.take(),
             None => Zeroizing::default(),
@@ -224,6 +226,37 @@ impl Taped {
         self.tell(now, || Told::Cancel(op));
         self.node.cancel(now, op);
     }
+
+    /// As [`Node::deny`].
+    pub fn deny(&mut self, now: Instant, peer: NodeId) -> bool {
+        self.tell(now, || Told::Deny(peer));
+        let changed = self.node.deny(now, peer);
+        self.gave(&changed);
+        changed
+    }
+
+    /// As [`Node::pardon`].
+    pub fn pardon(&mut self, now: Instant, peer: NodeId) -> bool {
+        self.tell(now, || Told::Pardon(peer));
+        let changed = self.node.pardon(now, peer);
+        self.gave(&changed);
+        changed
+    }
+
+    /// As [`Node::set_cluster_keys`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_cluster_keys(
+        &mut self,
+        now: Instant,
+        keys: Vec<ClusterKey>,
+    ) -> Result<(), ConfigError> {
+        self.tell(now, || Told::Keys(keys.clone()));
+        let result = self.node.set_cluster_keys(now, keys);
+        self.gave(&result.is_ok());
+        result
+    }
 }
 
 // The node's drains.
@@ -276,6 +309,14 @@ impl Taped {
     /// As [`Node::read_budget`].
     pub fn read_budget(&self, conn: ConnId) -> usize {
         self.node.read_budget(conn)
+    }
+
+    /// As [`Node::ticket`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ticket(&self) -> Result<Ticket, TicketError> {
+        self.node.ticket()
     }
 
     /// As [`Node::status`].

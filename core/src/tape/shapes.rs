@@ -2,7 +2,7 @@
 //! variant that is added there has to be added here.
 
 use super::value::{Decoder, Malformed, Out, Readable, Written, array_of, fields, fixed, variants};
-use crate::config::{ClusterKey, Config, Limits, Timing};
+use crate::config::{Bootstrap, ClusterKey, Config, Limits, Timing};
 use crate::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Page, Part, RecordKey, Row,
     StoredRecord,
@@ -15,6 +15,7 @@ use crate::output::{
     Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, Put, Remove,
     Restore, Stored, Unconfirmed,
 };
+use crate::policy::{Policy, Storing, Terms};
 use crate::seal::{Name, Reader, Writer};
 use crate::time::{Instant, UnixMillis};
 use crate::version::{RecordId, Version};
@@ -27,6 +28,8 @@ fields!(Config {
     durable,
     weight,
     zone,
+    policy,
+    deny,
     advertise,
     bootstrap,
     chunk_bytes,
@@ -34,6 +37,16 @@ fields!(Config {
     limits,
     timing,
 });
+fields!(Bootstrap { addr, expect });
+fields!(Policy {
+    storing,
+    weight_max,
+});
+variants!(Storing {
+    Open,
+    Allow(list),
+});
+fields!(Terms { weight_max, zone });
 fields!(Limits {
     connections,
     operations,
@@ -169,6 +182,7 @@ variants!(out Event {
     PeerDown { peer, fault },
     Refused { conn, peer, fault, reason },
     Members,
+    MapDiffers { peer },
     Began { op, put },
     Opened { op, file },
     Readable { op },
@@ -233,6 +247,7 @@ variants!(out PeerFault {
     AdmissionTimeout,
     Version(version),
     WrongKey,
+    Denied,
     Myself,
     WrongPeer,
     BadFrame,

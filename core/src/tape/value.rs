@@ -2,6 +2,7 @@
 //! fields, a variant an array of its name and its fields.
 
 use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -287,6 +288,47 @@ impl<T: Readable> Readable for Vec<T> {
             items.push(T::read(d)?);
         }
         Ok(items)
+    }
+}
+
+impl<T: Written> Written for BTreeSet<T> {
+    fn write(&self, out: &mut Out<'_>) {
+        out.array(self.len());
+        self.iter().for_each(|item| item.write(out));
+    }
+}
+
+impl<T: Readable + Ord> Readable for BTreeSet<T> {
+    fn read(d: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Vec::read(d).map(Self::from_iter)
+    }
+}
+
+impl<A: Written, B: Written> Written for (A, B) {
+    fn write(&self, out: &mut Out<'_>) {
+        out.array(2);
+        self.0.write(out);
+        self.1.write(out);
+    }
+}
+
+impl<A: Readable, B: Readable> Readable for (A, B) {
+    fn read(d: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        array_of(d, 2)?;
+        Ok((A::read(d)?, B::read(d)?))
+    }
+}
+
+impl<K: Written, V: Written> Written for BTreeMap<K, V> {
+    fn write(&self, out: &mut Out<'_>) {
+        out.array(self.len());
+        self.iter().for_each(|entry| entry.write(out));
+    }
+}
+
+impl<K: Readable + Ord, V: Readable> Readable for BTreeMap<K, V> {
+    fn read(d: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Vec::read(d).map(Self::from_iter)
     }
 }
 

@@ -70,11 +70,8 @@ pub(crate) fn member(state: State) -> Member {
 
 /// A member map in which these are active.
 pub(crate) fn active(nodes: &[NodeId]) -> Bytes {
-    let mut members = Members::new();
-    for node in nodes {
-        members.merge(*node, member(State::Active), usize::MAX);
-    }
-    members.encode()
+    let active = nodes.iter().map(|node| (*node, member(State::Active)));
+    active.collect::<Members>().encode()
 }
 
 /// A store that keeps everything in memory and answers at once.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peerhold_host::peerhold_core::{ClusterKey, NamespaceSecret, NodeId, PeerAddr, Writer};
+use peerhold_host::peerhold_core::{Bootstrap, ClusterKey, NamespaceSecret, NodeId, Writer};
 use peerhold_host::{Client, ClientError, HostConfig, StartError};
 use tempfile::TempDir;
 
@@ -79,7 +79,7 @@ impl Cluster {
             if number == 3 {
                 config.node.bootstrap = addrs[..2]
                     .iter()
-                    .map(|addr| PeerAddr::from(addr.to_string()))
+                    .map(|addr| Bootstrap::from(addr.to_string()))
                     .collect();
             }
             let running = start(config).map_err(failed)?;

@@ -56,6 +56,12 @@ pub enum Notice {
     },
     /// The member map changed.
     Members,
+    /// A peer has for long placed by other members than this node: most often
+    /// their policies differ. See [`peerhold_core::Event::MapDiffers`].
+    MapDiffers {
+        /// Who.
+        peer: NodeId,
+    },
     /// A peer sent something whose hash, signature or seal is wrong.
     Lied {
         /// Who.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use peerhold_core::{ClusterKey, Config, ConfigError, NodeId};
+use peerhold_core::{ClusterKey, Config, ConfigError, NodeId, Ticket};
 use peerhold_store::{OpenError, StoreConfig};
 use peerhold_tls::Limits;
 
@@ -118,6 +118,17 @@ impl HostConfig {
             wall_interval: Duration::from_secs(5),
             tape: None,
         })
+    }
+
+    /// A node that joins with a ticket, with its data in `data_dir` and
+    /// defaults for everything else. It listens nowhere.
+    ///
+    /// # Errors
+    /// [`StartError::Entropy`].
+    pub fn from_ticket(data_dir: impl Into<PathBuf>, ticket: &Ticket) -> Result<Self, StartError> {
+        let mut config = Self::new(data_dir, ticket.cluster_key().clone())?;
+        config.node = Config::join(config.node.node, ticket);
+        Ok(config)
     }
 
     /// Checks the values against each other; the node's own are checked when

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use peerhold_smol::peerhold_core::seal::{Name, NamespaceSecret, Writer};
-use peerhold_smol::peerhold_core::{ClusterKey, PeerAddr};
+use peerhold_smol::peerhold_core::{Bootstrap, ClusterKey};
 use peerhold_smol::{Handle, HostConfig, open};
 use smol::Task;
 use smol::io::AsyncReadExt;
@@ -56,7 +56,7 @@ pub(crate) async fn cluster(
 ) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for index in 0..count {
-        let bootstrap: Vec<PeerAddr> = members
+        let bootstrap: Vec<Bootstrap> = members
             .iter()
             .map(|member| member.handle.addrs()[0].to_string().into())
             .collect();

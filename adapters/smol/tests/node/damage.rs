@@ -71,7 +71,7 @@ fn back(dir: TempDir, bootstrap: PeerAddr) -> (Member, Events) {
     let mut config = alone(&dir);
     config.node.replicas = 3;
     config.node.durable = 2;
-    config.node.bootstrap = vec![bootstrap];
+    config.node.bootstrap = vec![bootstrap.into()];
     let (handle, driver) = open(config).unwrap();
     let events = handle.events();
     let driver = smol::spawn(driver);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::cluster::{
     alone, bytes, cluster as start_cluster, name, read, start, start_in, stop_all, writer,
 };
-use peerhold_smol::peerhold_core::Put;
-use peerhold_smol::{ClientError, StartError, open};
+use peerhold_smol::peerhold_core::{Bootstrap, ClusterKey, Put, Ticket};
+use peerhold_smol::{ClientError, HostConfig, StartError, open};
 use smol::io::AsyncWriteExt;
 use tempfile::TempDir;
 
@@ -33,6 +33,36 @@ fn a_restarted_node_is_the_same_and_keeps_its_files() {
         assert!(read(&member.handle, &name("large")).await == data);
         assert_eq!(read(&member.handle, &name("small")).await, b"small");
         member.stop().await;
+    });
+}
+
+#[test]
+fn nodes_join_with_a_ticket_and_nothing_else() {
+    smol::block_on(async {
+        let three = |config: &mut HostConfig| {
+            (config.node.replicas, config.node.durable) = (3, 2);
+        };
+        let first = start(three);
+        let addr = first.handle.addrs()[0].to_string();
+        let key = ClusterKey::from_bytes([7; 32]);
+        let pinned = Bootstrap::pinned(addr, first.handle.node());
+        let text = Ticket::new(key, vec![pinned]).unwrap().to_text();
+        let mut members = vec![first];
+        for _ in 0..2 {
+            let ticket: Ticket = text.parse().unwrap();
+            members.push(start(|config| {
+                let joining = HostConfig::from_ticket(&config.data_dir, &ticket).unwrap();
+                *config = HostConfig {
+                    listen: config.listen.clone(),
+                    ..joining
+                };
+                three(config);
+            }));
+        }
+        for member in &members {
+            member.handle.wait_for(3, 2).await.unwrap();
+        }
+        stop_all(members).await;
     });
 }
 

@@ -52,7 +52,7 @@ fn two_nodes_store_and_fetch_and_nothing_of_it_is_seen_between_them() {
         let second = start(|config| {
             config.listen.clear();
             (config.node.replicas, config.node.durable) = (2, 2);
-            config.node.bootstrap = vec![PeerAddr::from(between.to_string())];
+            config.node.bootstrap = vec![between.to_string().into()];
         });
         second.handle.wait_for(2, 1).await.unwrap();
         let data = bytes(3 << 20, 1);
@@ -95,7 +95,7 @@ fn a_node_without_a_secure_channel_dials_no_other_machine() {
         let far = PeerAddr::from("192.0.2.1:4100");
         let member = start(|config| {
             config.insecure = true;
-            config.node.bootstrap = vec![far.clone()];
+            config.node.bootstrap = vec![far.clone().into()];
         });
         let mut events = member.handle.events();
         loop {
