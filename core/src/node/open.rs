@@ -118,7 +118,7 @@ impl Opening {
     ) -> Result<Option<Open>, OpError> {
         match (step, &self.state) {
             (Step::Lookup, _) => {
-                self.lookup.answer(from, answer);
+                self.lookup.answer(ctx, from, answer);
                 self.look(ctx)?;
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod manifest;
 pub mod name;
 pub mod record;
+mod signature;
 pub mod tree;
 pub mod walk;
 
@@ -44,5 +45,6 @@ pub use record::{
     CONTENT_MAX, Content, Draft, INLINE_MAX, META_MAX, Meta, SealedRecord, open_meta, open_record,
     seal_record,
 };
+pub use signature::verify_signature;
 pub use tree::{PendingNode, TreeBuilder};
 pub use walk::{Need, RangeWalk};

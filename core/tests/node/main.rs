@@ -6,6 +6,7 @@ mod host;
 mod admission;
 mod any_bytes;
 mod asking;
+mod byzantine;
 mod damage;
 mod debts;
 mod forgetting;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use peerhold_smol::peerhold_core::seal::{Name, NamespaceSecret, Writer};
-use peerhold_smol::peerhold_core::{ClusterKey, Get, PeerAddr, Put};
+use peerhold_smol::peerhold_core::{Bootstrap, ClusterKey, Get, PeerAddr, Put, Ticket};
 use peerhold_smol::{Driver, Events, Handle, HostConfig, Notice, open};
 use tempfile::TempDir;
 
@@ -182,7 +182,7 @@ impl Tapped {
         config.node.timing.answer = Duration::from_millis(200);
         config.node.advertise = vec![PeerAddr::from(tapped.to_string())];
         let taps = peers.iter().map(|peer| peer.tap.addr().to_string());
-        config.node.bootstrap = taps.map(PeerAddr::from).collect();
+        config.node.bootstrap = taps.map(Bootstrap::from).collect();
         printed.other(&config);
         let (handle, driver): (Handle, Driver) = open(config).unwrap();
         printed.other(&driver);
@@ -321,6 +321,9 @@ async fn store(handle: &Handle, canaries: &Canaries, printed: &mut Printed) {
     let writer = canaries.writer();
     printed.other(&(&writer, writer.reader(), writer.read_key()));
     printed.other(&NamespaceSecret::from_bytes(canaries.secret));
+    let key = ClusterKey::from_bytes(canaries.cluster);
+    let ticket = Ticket::new(key, vec![handle.addrs()[0].to_string().into()]);
+    printed.other(&ticket.unwrap());
 }
 
 /// Every file is got whole, in part, and listed by another node.
