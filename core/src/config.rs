@@ -261,6 +261,9 @@ pub struct Limits {
     pub addresses: u32,
     /// Copies owed to members that are away, remembered durably.
     pub debts: u32,
+    /// Bytes of blobs that one peer's claims may have on their way here at
+    /// once; `None`: as many as there is memory for.
+    pub peer_bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -274,6 +277,7 @@ impl Default for Limits {
             members: 256,
             addresses: 512,
             debts: 65_536,
+            peer_bytes: None,
         }
     }
 }
@@ -302,6 +306,9 @@ impl Limits {
         }
         if self.requests < REQUESTS_MIN {
             return Err(ConfigError::FewRequests(self.requests));
+        }
+        if let Some(bytes) = self.peer_bytes.filter(|bytes| *bytes < BLOB_MAX as u64) {
+            return Err(ConfigError::PeerBytes(bytes));
         }
         // A share has room for two chunks, and for what a list of the most members
         // takes beside its operation's own room.
@@ -350,6 +357,9 @@ pub struct Timing {
     pub answer: Duration,
     /// An operation that gets no nearer to its end for this long fails.
     pub operation: Duration,
+    /// How long a grant for a put's blobs holds; a longer put makes further
+    /// ones. So long may one that was stolen be used.
+    pub grant: Duration,
     /// The first wait before an address is dialled again..
     pub dial_min: Duration,
     /// ..which doubles up to this.
@@ -365,6 +375,7 @@ impl Default for Timing {
             request: Duration::from_secs(15),
             answer: Duration::from_secs(5),
             operation: Duration::from_secs(60),
+            grant: Duration::from_secs(4 * 60 * 60),
             dial_min: Duration::from_millis(200),
             dial_max: Duration::from_secs(30),
         }
@@ -380,6 +391,7 @@ impl Timing {
             ("request", self.request),
             ("answer", self.answer),
             ("operation", self.operation),
+            ("grant", self.grant),
             ("dial_min", self.dial_min),
             ("dial_max", self.dial_max),
         ];

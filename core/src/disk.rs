@@ -154,7 +154,13 @@ pub struct Debt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owed {
     /// A blob, with the claim that the target is to keep.
-    Blob(Claim),
+    Blob {
+        /// The claim.
+        claim: Claim,
+        /// The record that its put has made: its head is the authority to have
+        /// the blob kept.
+        id: RecordId,
+    },
     /// A record, or where nobody has that one any more, a later one of the
     /// same name.
     Record {
@@ -180,8 +186,12 @@ pub enum DiskKind {
         bytes: Bytes,
     },
     /// If the blob is held, make this claim on it durable. Answers
-    /// [`DiskData::Claimed`].
+    /// [`DiskData::Claimed`], or [`DiskError::Quota`] also where the blob is not
+    /// held and would be too much for its namespace.
     Claim(Claim),
+    /// Say whether a blob is held. Answers [`DiskData::Claimed`], though
+    /// nothing is.
+    HasBlob(BlobId),
     /// Read a blob whole and check it against its id. Answers
     /// [`DiskData::Blob`].
     GetBlob(BlobId),
@@ -255,7 +265,7 @@ impl DiskKind {
         match self {
             Self::Load => (DiskKey::Start, false),
             Self::PutBlob { claim, .. } | Self::Claim(claim) => (DiskKey::Blob(claim.blob), false),
-            Self::GetBlob(id) => (DiskKey::Blob(*id), true),
+            Self::GetBlob(id) | Self::HasBlob(id) => (DiskKey::Blob(*id), true),
             Self::ForgetBlob(id) => (DiskKey::Blob(*id), false),
             Self::PutRecord(record) => (DiskKey::Record(record.key), false),
             Self::GetRecord { key, .. } | Self::ListVersions { key, .. } => {
@@ -335,6 +345,14 @@ pub enum DiskError {
     /// The disk is full, or the store has reached its configured size.
     #[error("no space left in the store")]
     NoSpace,
+    /// The namespace has as many bytes in this store as it may.
+    #[error("the namespace may keep {limit} bytes in this store and has {used}")]
+    Quota {
+        /// How many it may have.
+        limit: u64,
+        /// How many it has: blobs that it claims, and records.
+        used: u64,
+    },
     /// A sync failed: what was being written may or may not be there after a
     /// restart. The store takes no more writes.
     #[error("a sync failed; the store takes no more writes until it is opened again")]

@@ -7,9 +7,12 @@
 //!   never come back from [`crate::Node::handle`], only as events.
 //! - [`OpError`]: how an operation failed; each says what became of it.
 
+use core::fmt;
+
 use bytes::Bytes;
 
 use crate::disk::DiskError;
+use crate::id::NodeId;
 use crate::version::Version;
 
 /// A configuration that cannot work. No node was made.
@@ -74,6 +77,9 @@ pub enum ConfigError {
         /// The least that works.
         needed: usize,
     },
+    /// A peer could not have one blob kept.
+    #[error("{0} bytes on their way for one peer are too few: at least 1,048,584, one blob")]
+    PeerBytes(u64),
     /// A deadline is zero.
     #[error("the deadline `{0}` is zero; it must be longer")]
     ZeroDeadline(&'static str),
@@ -174,6 +180,22 @@ pub enum OpError {
         /// How many are owed.
         debts: usize,
     },
+    /// A member's quota leaves no room: too few others are left for the
+    /// required copies. The name is unchanged, unless `unknown`.
+    #[error("{member} keeps at most {limit} bytes {of} and has {used}{}", doubt(*unknown))]
+    OverQuota {
+        /// Whose quota.
+        member: NodeId,
+        /// What it counts.
+        of: QuotaOf,
+        /// How many bytes there may be.
+        limit: u64,
+        /// How many there are.
+        used: u64,
+        /// Whether the record had been sent to any replica, and is perhaps
+        /// kept by one.
+        unknown: bool,
+    },
     /// A confirmed answer was asked for and too few replicas answered.
     #[error("unconfirmed: {answered} of {needed} required answers")]
     Unconfirmed {
@@ -215,6 +237,24 @@ pub enum OpError {
         /// Whether the record had been sent to any replica.
         unknown: bool,
     },
+}
+
+/// What a quota counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaOf {
+    /// Bytes that are kept of a namespace.
+    Namespace,
+    /// Bytes that are on their way at once for one peer.
+    Peer,
+}
+
+impl fmt::Display for QuotaOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "of this namespace",
+            Self::Peer => "on their way for one peer",
+        })
+    }
 }
 
 fn doubt(unknown: bool) -> &'static str {

@@ -14,9 +14,10 @@ use crate::disk::{StoredRecord, Ticket};
 use crate::id::{BlobId, NodeId};
 use crate::placement::{Candidate, Placement, SLOTS, Slot};
 use crate::seal::{
-    self, BlobKey, ChunkBuffer, Content, Draft, META_MAX, Meta, OpenError, PendingNode, Reader,
-    RecordError, SealError, SealedBlob, SealedRecord, Shape, SignedHead, Writer,
+    self, BlobKey, ChunkBuffer, Content, Draft, Grant, META_MAX, Meta, OpenError, PendingNode,
+    Reader, RecordError, SealError, SealedBlob, SealedRecord, Shape, SignedHead, Writer,
 };
+use crate::wire::message::Authority;
 
 /// What a record costs beside its bytes: one signature made or checked takes
 /// about as long as hashing this many.
@@ -41,7 +42,7 @@ impl Job {
             Work::SealChunk { plain, .. } => 2 * plain.len(),
             Work::SealNode { node, .. } => 300 * node.entries.len(),
             Work::SealRecord(seal) => SIGNATURE_COST + content_len(&seal.content),
-            Work::CheckHead(_) => SIGNATURE_COST,
+            Work::CheckHead(_) | Work::SignGrant { .. } | Work::CheckAuthority(_) => SIGNATURE_COST,
             Work::OpenRecord { record, .. } | Work::CheckRecord(record) => {
                 SIGNATURE_COST + record.meta.len() + record.content.len()
             }
@@ -71,6 +72,8 @@ impl Job {
             Work::OpenChunk { .. } => "OpenChunk",
             Work::OpenNode { .. } => "OpenNode",
             Work::CheckBlob { .. } => "CheckBlob",
+            Work::SignGrant { .. } => "SignGrant",
+            Work::CheckAuthority(_) => "CheckAuthority",
         }
     }
 
@@ -166,6 +169,13 @@ pub(crate) enum Work {
         id: BlobId,
         bytes: Bytes,
     },
+    /// Sign a grant.
+    SignGrant {
+        writer: Writer,
+        grant: Grant,
+    },
+    /// Check the signature of what a claim shows.
+    CheckAuthority(Authority),
 }
 
 /// A head and its meta, open.
@@ -184,6 +194,10 @@ pub(crate) enum Made {
     Node(Result<seal::Node, OpenError>),
     /// The blob, if it is what its id says.
     Blob(Option<Bytes>),
+    /// A grant with its signature.
+    Grant(Bytes),
+    /// Whether it is signed as it says.
+    Authority(bool),
 }
 
 impl Work {
@@ -247,6 +261,12 @@ impl Work {
             Self::CheckBlob { id, bytes } => {
                 Made::Blob(seal::verify_blob(&id, &bytes).then_some(bytes))
             }
+            Self::SignGrant { writer, grant } => Made::Grant(grant.sign(&writer)),
+            Self::CheckAuthority(authority) => Made::Authority(match authority {
+                Authority::Grant(bytes) => Grant::verify(&bytes).is_ok(),
+                Authority::Head(bytes) => SignedHead::verify(Vec::from(bytes).into()).is_ok(),
+                Authority::Ask => false,
+            }),
         }
     }
 }

@@ -61,7 +61,7 @@ pub mod wire;
 
 pub use config::{Bootstrap, ClusterKey, Config, Limits, Timing};
 pub use disk::{DiskDone, DiskOp};
-pub use error::{Busy, ConfigError, OpError, PeerFault, PushError};
+pub use error::{Busy, ConfigError, OpError, PeerFault, PushError, QuotaOf};
 pub use id::{BlobId, ConnId, NameTag, NamespaceId, NodeId, OpId, PutId};
 pub use input::{CloseReason, Input, PeerAddr, Role};
 pub use job::{Job, JobDone};

@@ -14,8 +14,9 @@ use peerhold_core::seal::{CONTENT_MAX, META_MAX, SIGNED_HEAD_MAX};
 use peerhold_core::version::Version;
 use peerhold_core::wire::frame::{BODY_MAX, Decoder, Flags, Frame, FrameLimits, HEADER_LEN};
 use peerhold_core::wire::message::{
-    self, BlobEntry, CLAIMS_MAX, ClaimBlobs, Claimed, Fetch, Found, Hello, History, Keep, List,
-    Lookup, MembersUpdate, MessageError, PeersUpdate, Proof, RecordParts, Refused, Rows, kind,
+    self, Authority, BlobEntry, CLAIMS_MAX, ClaimBlobs, Claimed, Fetch, Found, Hello, History,
+    Keep, List, Lookup, MembersUpdate, MessageError, PeersUpdate, Proof, RecordParts, Refused,
+    Rows, kind,
 };
 use quickcheck::quickcheck;
 
@@ -212,6 +213,7 @@ fn the_greatest_messages_fit_in_a_frame() {
         tag: NameTag([0xff; 32]),
         put: PutId([0xff; 16]),
         blobs: vec![blob; CLAIMS_MAX],
+        authority: Some(Authority::Head(vec![0xff; SIGNED_HEAD_MAX].into())),
     });
     let part = |len| vec![0xff; len].into();
     let keep = message::encode(&Keep {

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use peerhold_core::tape::Taped;
 use peerhold_core::{
-    Entry, FileInfo, Forget, Get, History, List, Name, NodeId, OpError, PeerStatus, Put, PutId,
-    Reader, Remove, Restore, Status, Stored,
+    ClusterKey, ConfigError, Entry, FileInfo, Forget, Get, History, Instant, List, Name, NodeId,
+    OpError, PeerStatus, Put, PutId, Reader, Remove, Restore, Status, Stored, Ticket, TicketError,
 };
 
 pub use blocking::{Blocking, BlockingGet, BlockingListing, BlockingPut};
@@ -62,6 +63,12 @@ pub enum ClientError {
     /// The operation failed; its own error says what became of it.
     #[error(transparent)]
     Op(#[from] OpError),
+    /// The node refused a change of its configuration. Nothing was changed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is nothing to make a ticket of.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
     /// The file is larger than the caller wanted to hold.
     #[error("the file's {size} bytes are more than the {max} asked for")]
     TooLarge {
@@ -213,7 +220,58 @@ impl Client {
     /// # Errors
     /// [`ClientError::Closed`], or [`ClientError::Busy`] if too many look.
     pub async fn status(&self) -> Result<Status, ClientError> {
-        let slot = self.shared.status()?;
+        self.ask(|node, _| node.status()).await
+    }
+
+    /// Denies a node: its session ends, and none is opened with it until it is
+    /// pardoned. What it holds is as if it were away. Whether that is news.
+    ///
+    /// The list is not kept: who wants it to outlast this run puts it into
+    /// the configuration.
+    ///
+    /// # Errors
+    /// As for [`Client::status`].
+    pub async fn deny(&self, peer: NodeId) -> Result<bool, ClientError> {
+        self.ask(move |node, now| node.deny(now, peer)).await
+    }
+
+    /// The reverse of [`Client::deny`].
+    ///
+    /// # Errors
+    /// As for [`Client::status`].
+    pub async fn pardon(&self, peer: NodeId) -> Result<bool, ClientError> {
+        self.ask(move |node, now| node.pardon(now, peer)).await
+    }
+
+    /// Replaces the cluster keys, the first of which this node proves and all
+    /// of which it accepts. To rotate one, every node is first given the new
+    /// one as its second, then as its first, then alone. Sessions that were
+    /// admitted by a key that is dropped end.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`] if there is no key; else as for
+    /// [`Client::status`].
+    pub async fn set_cluster_keys(&self, keys: Vec<ClusterKey>) -> Result<(), ClientError> {
+        let set = self.ask(move |node, now| node.set_cluster_keys(now, keys));
+        Ok(set.await??)
+    }
+
+    /// All that another node needs to join: the cluster key, and addresses of
+    /// this node and of peers that are there, each with who is to be expected.
+    /// It is a secret.
+    ///
+    /// # Errors
+    /// [`ClientError::Ticket`] if none of the addresses goes into one; else as
+    /// for [`Client::status`].
+    pub async fn ticket(&self) -> Result<Ticket, ClientError> {
+        Ok(self.ask(|node, _| node.ticket()).await??)
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Taped, Instant) -> T + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let slot = self.shared.ask(ask)?;
         poll_fn(|cx| slot.poll(cx)).await
     }
 

@@ -53,9 +53,9 @@ use peerhold_store::vfs::Vfs;
 pub use config::{BUFFER_MIN, HostConfig, StartError};
 pub use wake::ReadySet;
 
+use crate::client::Client;
 use crate::client::events::Notice;
-use crate::client::mail::{Shared, Sizes};
-use crate::client::{Client, ClientError};
+use crate::client::mail::{Ask, Shared, Sizes};
 use crate::link::Channels;
 use crate::os::{Clock, Identity, private_file, seed};
 use crate::workers::{Completion, Completions, Workers};
@@ -71,7 +71,7 @@ const TURN_JOB_BYTES: usize = 1 << 20;
 /// A node with all that it needs but sockets and a timer. See the
 /// [module](self) for what a driver does with it.
 ///
-/// Dropping it is abrupt: calls on handles end with [`ClientError::Closed`],
+/// Dropping it is abrupt: calls on handles end with [`ClientError::Closed`](crate::ClientError::Closed),
 /// threads end what they are doing and are joined, the store is closed and its
 /// lock released.
 pub struct Engine {
@@ -279,9 +279,7 @@ impl Engine {
         if self.workers.is_none() || !whole {
             self.end();
             // These were taken out of what the end answers.
-            for slot in post.status {
-                slot.set(Err(ClientError::Closed));
-            }
+            post.asks.into_iter().for_each(Ask::close);
             return Turn {
                 deadline: None,
                 more: false,
@@ -301,11 +299,11 @@ impl Engine {
             self.node.handle_timeout(now);
         }
         self.expire_conns();
+        for ask in post.asks {
+            ask.answer(&mut self.node, now);
+        }
         self.advance_end(post.limit);
         let more = self.drain();
-        for slot in post.status {
-            slot.set(Ok(self.node.status()));
-        }
         self.keep_tape();
         if std::mem::take(&mut self.changed) {
             self.shared.changed();

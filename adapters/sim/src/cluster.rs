@@ -40,6 +40,8 @@ pub struct Plan {
     pub piece_max: usize,
     /// The configuration of all nodes but for id, addresses and bootstrap.
     pub config: Config,
+    /// Most bytes that a store holds of one namespace.
+    pub namespace_bytes: Option<u64>,
     /// How many of them, from the last, are clients.
     pub clients: usize,
     /// How many of them, from the last, are not started.
@@ -57,6 +59,7 @@ impl Plan {
             seed,
             piece_max: 128 << 10,
             config,
+            namespace_bytes: None,
             clients: 0,
             off: 0,
             record: false,
@@ -118,6 +121,7 @@ impl Cluster {
             }
             Machine {
                 config,
+                namespace_bytes: plan.namespace_bytes,
                 disk: MemVfs::new(),
                 live: None,
                 tasks: Default::default(),

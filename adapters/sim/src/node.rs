@@ -12,6 +12,8 @@ use crate::task::Running;
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) config: Config,
+    /// Most bytes that its store holds of one namespace.
+    pub(crate) namespace_bytes: Option<u64>,
     pub(crate) disk: MemVfs,
     /// `None` while it is off.
     pub(crate) live: Option<Live>,
@@ -49,6 +51,7 @@ impl Machine {
         self.starts += 1;
         let mut config = StoreConfig::new(entropy);
         config.cache_bytes = 1 << 20;
+        config.namespace_bytes = self.namespace_bytes;
         let store = Store::open(self.disk.clone(), config).expect("a disk without faults opens");
         let make = match self.record {
             true => Taped::recorded,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use peerhold_core::disk::{
     Claim, Debt, DiskData, DiskDone, DiskError, DiskKind, Loaded, StoredRecord,
 };
-use peerhold_core::id::BlobId;
+use peerhold_core::id::{BlobId, NamespaceId};
 
 use crate::entry::{self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS};
 use crate::index::{BlobRow, IndexError, Tables, WriteError, Written};
@@ -278,6 +278,7 @@ impl<V: Vfs> Store<V> {
                 tail: state.tail,
                 mark,
                 space: &self.space,
+                namespace_bytes: self.config.namespace_bytes,
             };
             let value = fill(&mut stage)?;
             tables.state.segment = active.number;
@@ -403,6 +404,8 @@ pub(crate) struct Stage<'a, 't> {
     tail: u64,
     mark: u64,
     space: &'a Space,
+    /// The most that may count for one namespace.
+    namespace_bytes: Option<u64>,
 }
 
 /// What an operation comes to, if its group does.
@@ -475,7 +478,12 @@ impl Stage<'_, '_> {
             DiskKind::Claim(claim) => {
                 let gone = matches!(write.step, Step::Gone);
                 if gone || self.tables.blob(&claim.blob)?.is_none() {
-                    return Ok(Ok(DiskData::Claimed { held: false }));
+                    // Before anything is fetched for it.
+                    let counts = self.tables.blob(&claim.blob)?.is_some()
+                        && self.tables.is_claimed_by(&claim.blob, &claim.namespace)?;
+                    let more = if counts { 0 } else { u64::from(claim.len) };
+                    let room = self.room(&claim.namespace, more)?;
+                    return Ok(room.map(|()| DiskData::Claimed { held: false }));
                 }
                 let done = self.claim(claim)?;
                 Ok(done.map(|()| DiskData::Claimed { held: true }))
@@ -556,6 +564,9 @@ impl Stage<'_, '_> {
             } else {
                 (Kind::BlobFile, &len[..])
             };
+            if let Err(over) = self.room(&claim.namespace, bytes.len() as u64)? {
+                return Ok(Err(over));
+            }
             // The reservation of a placed one covers it.
             if !placed && !self.fits(entry_len(BlobId::LEN, body.len()) + CLAIM_ENTRY) {
                 return Ok(Err(DiskError::NoSpace));
@@ -576,7 +587,29 @@ impl Stage<'_, '_> {
         if !self.fits(CLAIM_ENTRY) {
             return Ok(Err(DiskError::NoSpace));
         }
+        if !self.tables.is_claimed_by(&claim.blob, &claim.namespace)?
+            && let Some(row) = self.tables.blob(&claim.blob)?
+            && let Err(over) = self.room(&claim.namespace, u64::from(row.len))?
+        {
+            return Ok(Err(over));
+        }
         self.put_claim(claim).map(Ok)
+    }
+
+    /// Whether a namespace may have so many bytes more.
+    fn room(
+        &self,
+        namespace: &NamespaceId,
+        more: u64,
+    ) -> Result<Result<(), DiskError>, GroupError> {
+        let Some(limit) = self.namespace_bytes else {
+            return Ok(Ok(()));
+        };
+        //# STORE-25: What would make more bytes count for a namespace than the store is to
+        //# hold of one MUST be refused, and changes nothing.
+        let used = self.tables.used(namespace)?;
+        let fits = used.saturating_add(more) <= limit;
+        Ok(fits.then_some(()).ok_or(DiskError::Quota { limit, used }))
     }
 
     fn put_claim(&mut self, claim: &Claim) -> Result<(), GroupError> {
@@ -608,6 +641,10 @@ impl Stage<'_, '_> {
         }
         if !self.fits(entry_len(key.len(), len)) {
             return Ok(Err(DiskError::NoSpace));
+        }
+        let charged = entry_len(key.len(), len) as u64;
+        if let Err(over) = self.room(&record.key.namespace, charged)? {
+            return Ok(Err(over));
         }
         let lengths = entry::record_lengths(record);
         self.put(

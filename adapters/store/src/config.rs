@@ -37,6 +37,10 @@ pub struct StoreConfig {
     pub index_check: bool,
     /// Most live bytes the store holds, or `None` for what the disk takes.
     pub capacity_bytes: Option<u64>,
+    /// Most bytes that the store holds of one namespace, or `None` for what
+    /// fits: blobs that it claims, and its records as they stand in the log. A
+    /// blob that several namespaces claim counts for each.
+    pub namespace_bytes: Option<u64>,
     /// Bytes of a file that is given up when the disk is full, so that things
     /// can still be forgotten and the index stays usable.
     pub reserve_bytes: u32,
@@ -67,6 +71,7 @@ impl StoreConfig {
             index_commit_bytes: 16 << 20,
             index_check: true,
             capacity_bytes: None,
+            namespace_bytes: None,
             reserve_bytes: 2 << 20,
             compact_below_percent: 50,
             compact_bytes: 1 << 20,
@@ -107,6 +112,7 @@ impl std::fmt::Debug for StoreConfig {
             .field("small_blob_max", &self.small_blob_max)
             .field("cache_bytes", &self.cache_bytes)
             .field("capacity_bytes", &self.capacity_bytes)
+            .field("namespace_bytes", &self.namespace_bytes)
             .finish_non_exhaustive()
     }
 }

@@ -69,7 +69,7 @@ pub(crate) const RECORD_KEY: usize = NamespaceId::LEN + NameTag::LEN + Version::
 /// Bytes before the head in a record's body.
 pub(crate) const RECORD_LENGTHS: usize = 8;
 /// Longest key of any kind: a debt's.
-pub(crate) const KEY_MAX: usize = NodeId::LEN + 1 + 32 * 3 + PutId::LEN + 4;
+pub(crate) const KEY_MAX: usize = NodeId::LEN + 1 + 32 * 3 + PutId::LEN + 4 + Version::LEN + 32;
 
 pub(crate) fn claim_key(blob: &BlobId, put: &PutId) -> [u8; CLAIM_KEY] {
     let mut key = [0; CLAIM_KEY];
@@ -159,13 +159,15 @@ pub(crate) fn debt_key(debt: &Debt) -> Vec<u8> {
     let mut key = Vec::with_capacity(KEY_MAX);
     key.put_slice(&debt.target.0);
     match &debt.owed {
-        Owed::Blob(claim) => {
+        Owed::Blob { claim, id } => {
             key.put_u8(0);
             key.put_slice(&claim.blob.0);
             key.put_slice(&claim.namespace.0);
             key.put_slice(&claim.tag.0);
             key.put_slice(&claim.put.0);
             key.put_u32(claim.len);
+            key.put_slice(&id.version.to_bytes());
+            key.put_slice(&id.head);
         }
         Owed::Record { key: record, id } => {
             key.put_u8(1);
@@ -190,13 +192,18 @@ pub(crate) fn debt(mut key: &[u8]) -> Option<Debt> {
             let tag = NameTag(take(from)?);
             let put = PutId(take(from)?);
             let len = u32::from_be_bytes(take(from)?);
-            Owed::Blob(Claim {
+            let claim = Claim {
                 blob,
                 len,
                 namespace,
                 tag,
                 put,
-            })
+            };
+            let id = RecordId {
+                version: Version::from_bytes(take(from)?),
+                head: take(from)?,
+            };
+            Owed::Blob { claim, id }
         }
         1 => Owed::Record {
             key: RecordKey {
@@ -241,7 +248,7 @@ mod tests {
             version: Version::from_bytes([5; 16]),
             head: [6; 32],
         };
-        for owed in [Owed::Blob(claim), Owed::Record { key, id }] {
+        for owed in [Owed::Blob { claim, id }, Owed::Record { key, id }] {
             let owing = Debt {
                 target: NodeId([9; 32]),
                 owed,
@@ -251,5 +258,19 @@ mod tests {
             assert_eq!(debt(&bytes), Some(owing));
             assert_eq!(debt(&bytes[1..]), None);
         }
+        let owed = Owed::Blob { claim, id };
+        let target = NodeId([9; 32]);
+        let fields: [&[u8]; 9] = [
+            &[9; 32],
+            &[0],
+            &[3; 32],
+            &[1; 32],
+            &[2; 32],
+            &[4; 16],
+            &[0, 0, 0, 7],
+            &[5; 16],
+            &[6; 32],
+        ];
+        assert_eq!(debt_key(&Debt { target, owed }), fields.concat());
     }
 }

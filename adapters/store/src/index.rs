@@ -3,6 +3,8 @@
 //! A redb database over a file of the [`Vfs`](crate::vfs::Vfs). It holds no
 //! content and may lag behind the log, and so it may also be lost.
 
+mod charges;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io;
@@ -15,6 +17,7 @@ use peerhold_core::id::{BlobId, NameTag, NamespaceId, PutId};
 use peerhold_core::version::RecordId;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
+use self::charges::ClaimRow;
 use crate::entry::{self, CLAIM_KEY, Kind, RECORD_KEY};
 use crate::segment::Loc;
 use crate::state::{Share, State};
@@ -22,13 +25,16 @@ use crate::vfs::VfsFile;
 
 type LocBytes = [u8; Loc::LEN];
 type BlobBytes = [u8; BlobRow::LEN];
+type ClaimBytes = [u8; ClaimRow::LEN];
 type RecordBytes = [u8; RecordRow::LEN];
 
 const BLOBS: TableDefinition<'_, &[u8; 32], &BlobBytes> = TableDefinition::new("blobs");
-const CLAIMS: TableDefinition<'_, &[u8; CLAIM_KEY], &LocBytes> = TableDefinition::new("claims");
+const CLAIMS: TableDefinition<'_, &[u8; CLAIM_KEY], &ClaimBytes> = TableDefinition::new("claims");
 const RECORDS: TableDefinition<'_, &[u8; RECORD_KEY], &RecordBytes> =
     TableDefinition::new("records");
 const DEBTS: TableDefinition<'_, &[u8], &LocBytes> = TableDefinition::new("debts");
+/// Bytes that count for each namespace.
+const SPACES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spaces");
 const SEGMENTS: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("segments");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const STATE: &str = "state";
@@ -98,6 +104,15 @@ impl RecordRow {
     /// Adds to the number of records held.
     fn held(self) -> u64 {
         u64::from(!self.damaged)
+    }
+
+    /// Bytes that count for its namespace.
+    fn bytes(self) -> i64 {
+        if self.damaged {
+            0
+        } else {
+            i64::from(self.loc.len)
+        }
     }
 }
 
@@ -221,6 +236,17 @@ impl Index {
         Ok(row.map(|row| BlobRow::from_bytes(row.value())))
     }
 
+    /// Bytes that count for a namespace.
+    pub(crate) fn used(&self, namespace: &NamespaceId) -> Result<u64, IndexError> {
+        let txn = self.db.begin_read()?;
+        let bytes = match txn.open_table(SPACES) {
+            Ok(spaces) => spaces.get(&namespace.0)?.map_or(0, |row| row.value()),
+            Err(redb::TableError::TableDoesNotExist(_)) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(bytes)
+    }
+
     /// One record of a name, damaged or not; the newest if `at` is `None`.
     pub(crate) fn record(
         &self,
@@ -332,15 +358,18 @@ impl Debug for Index {
 /// The tables within one transaction.
 pub(crate) struct Tables<'t> {
     blobs: redb::Table<'t, &'static [u8; 32], &'static BlobBytes>,
-    claims: redb::Table<'t, &'static [u8; CLAIM_KEY], &'static LocBytes>,
+    claims: redb::Table<'t, &'static [u8; CLAIM_KEY], &'static ClaimBytes>,
     records: redb::Table<'t, &'static [u8; RECORD_KEY], &'static RecordBytes>,
     debts: redb::Table<'t, &'static [u8], &'static LocBytes>,
     segments: redb::Table<'t, u32, (u64, u64)>,
+    spaces: redb::Table<'t, &'static [u8; 32], u64>,
     meta: redb::Table<'t, &'static str, &'static [u8]>,
     /// The state as it will be.
     pub(crate) state: State,
     /// What each touched segment gains and loses: live bytes, bytes of drops.
     changes: BTreeMap<u32, (i64, i64)>,
+    /// Bytes that each namespace gains and loses.
+    charges: BTreeMap<NamespaceId, i64>,
     removed: Option<u32>,
 }
 
@@ -352,9 +381,11 @@ impl<'t> Tables<'t> {
             records: txn.open_table(RECORDS)?,
             debts: txn.open_table(DEBTS)?,
             segments: txn.open_table(SEGMENTS)?,
+            spaces: txn.open_table(SPACES)?,
             meta: txn.open_table(META)?,
             state,
             changes: BTreeMap::new(),
+            charges: BTreeMap::new(),
             removed: None,
         })
     }
@@ -384,14 +415,16 @@ impl<'t> Tables<'t> {
                 self.state.file_bytes += row.file_bytes();
                 self.forget_file(old.as_ref());
                 count(&mut self.state.blobs, old.is_none());
+                let before = old.map_or(0, |old| i64::from(old.len));
+                self.charge_blob(&BlobId(*id), i64::from(row.len) - before)?;
                 old.map(|old| old.loc)
             }
             Kind::Claim => {
-                let Some(key) = exact(key) else { return Ok(()) };
-                let old = self
-                    .claims
-                    .insert(key, &at)?
-                    .map(|old| Loc::from_bytes(old.value()));
+                let (Some(key), Some(namespace)) = (exact(key), body.first_chunk()) else {
+                    return Ok(());
+                };
+                let namespace = NamespaceId(*namespace);
+                let old = self.set_claim(key, ClaimRow { loc, namespace })?;
                 count(&mut self.state.claims, old.is_none());
                 old
             }
@@ -405,6 +438,8 @@ impl<'t> Tables<'t> {
                     .map(|old| RecordRow::from_bytes(old.value()));
                 let fewer = old.map_or(0, RecordRow::held);
                 self.state.records = (self.state.records + row.held()).saturating_sub(fewer);
+                let before = old.map_or(0, RecordRow::bytes);
+                self.charge_record(key, row.bytes() - before);
                 old.map(|old| old.loc)
             }
             Kind::Debt => {
@@ -440,14 +475,14 @@ impl<'t> Tables<'t> {
                 };
                 self.forget_file(old.as_ref());
                 self.state.blobs = self.state.blobs.saturating_sub(u64::from(old.is_some()));
+                if let Some(old) = &old {
+                    self.charge_blob(&BlobId(*id), -i64::from(old.len))?;
+                }
                 old.map(|old| old.loc)
             }
             Kind::ClaimDrop => {
                 let Some(key) = exact(key) else { return Ok(()) };
-                let old = self
-                    .claims
-                    .remove(key)?
-                    .map(|old| Loc::from_bytes(old.value()));
+                let old = self.drop_claim(key)?;
                 self.state.claims = self.state.claims.saturating_sub(u64::from(old.is_some()));
                 old
             }
@@ -525,7 +560,7 @@ impl<'t> Tables<'t> {
                 };
                 self.claims
                     .get(key)?
-                    .map(|row| Loc::from_bytes(row.value()))
+                    .map(|row| ClaimRow::from_bytes(row.value()).loc)
             }
             Kind::Record | Kind::RecordDamaged => {
                 let Some(key) = exact(key) else {
@@ -590,6 +625,7 @@ impl<'t> Tables<'t> {
         if let Some(segment) = self.removed {
             self.segments.remove(segment)?;
         }
+        self.write_charges()?;
         self.meta.insert(STATE, self.state.to_bytes().as_slice())?;
         Ok((self.state, shares))
     }

@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError, RwLockReadGuard};
 
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord};
-use peerhold_core::id::BlobId;
+use peerhold_core::id::{BlobId, NamespaceId};
 use peerhold_core::version::RecordId;
 
 use crate::entry::{self, RECORD_KEY};
@@ -50,6 +50,10 @@ impl<V: Vfs> Store<V> {
                     Read::Answer(result) => return Prepared::Done(op.complete(result)),
                     Read::Damaged(step) => step,
                 }
+            }
+            DiskKind::HasBlob(id) => {
+                let held = self.has_blob(id).map(|held| DiskData::Claimed { held });
+                return Prepared::Done(op.complete(held));
             }
             _ if self.health() == Health::ReadOnly => Step::Failed(DiskError::SyncFailed),
             DiskKind::PutBlob { claim, bytes }
@@ -213,6 +217,18 @@ impl<V: Vfs> Store<V> {
             dirs.insert(dir.to_owned());
         }
         Ok(())
+    }
+
+    /// How many bytes count for a namespace, against
+    /// [`namespace_bytes`](crate::StoreConfig::namespace_bytes): the blobs that
+    /// it claims, and its records. As of the last commit.
+    pub fn namespace_bytes(&self, namespace: &NamespaceId) -> Result<u64, DiskError> {
+        lookup(&self.index(), |index| index.used(namespace))
+    }
+
+    fn has_blob(&self, id: &BlobId) -> Result<bool, DiskError> {
+        let known = lookup(&self.index(), |index| index.blob(id))?.is_some();
+        Ok(known && self.is_there(id)?)
     }
 
     /// Whether the bytes of a blob are where the index says. True for those

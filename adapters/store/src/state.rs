@@ -41,7 +41,7 @@ pub(crate) struct Share {
 }
 
 impl State {
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
     const LEN: usize = 1 + 16 + 4 + 8 * 2 + 8 + 2 * Loc::LEN + 8 * 6;
 
     pub(crate) fn new(store: [u8; 16]) -> Self {

@@ -13,7 +13,7 @@ use super::task::{Answer, Asker, DiskTask, JobTask, No, Waiter, Wanted, refusal}
 use crate::disk::{Claim, DiskData, DiskError, DiskKind};
 use crate::id::NodeId;
 use crate::job::Work;
-use crate::wire::message::Refusal;
+use crate::wire::message::{Quota, Refusal};
 
 /// One blob on its way here.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ struct Acquire {
     /// Where to look next.
     sources: VecDeque<NodeId>,
     state: State,
+    /// Whose claim began it, and counts its bytes.
+    of: Option<NodeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +42,14 @@ enum State {
 pub(super) struct Acquires {
     blobs: BTreeMap<Wanted, Acquire>,
     waiting: VecDeque<Wanted>,
+    /// Bytes on their way here for each peer.
+    peers: BTreeMap<NodeId, u64>,
 }
 
 impl Acquires {
-    /// Wants the blob of a claim that is not held.
-    pub(super) fn want(&mut self, ctx: &mut Ctx, asker: Asker, claim: Claim) {
+    /// Wants the blob of a claim that is not held. Refused if its peer has as
+    /// much on its way here as it may.
+    pub(super) fn want(&mut self, ctx: &mut Ctx, asker: Asker, claim: Claim) -> Result<(), Quota> {
         let from = match asker {
             Asker::Peer((conn, ..)) => ctx.sessions.get(&conn).map(|session| session.peer),
             Asker::Own(_) => None,
@@ -55,7 +60,10 @@ impl Acquires {
             acquire
                 .sources
                 .extend(from.filter(|from| !acquire.sources.contains(from)));
-            return;
+            return Ok(());
+        }
+        if let Some(peer) = from {
+            self.charge(ctx, peer, claim.len)?;
         }
         //# CLAIM-3: A replica that lacks a claimed blob SHOULD fetch it: from the
         //# claimer first, then from members in the order of the blob's slot. It asks
@@ -67,10 +75,27 @@ impl Acquires {
             claims: [(asker, claim)].into(),
             sources,
             state: State::Waiting,
+            of: from,
         };
         self.blobs.insert(wanted, acquire);
         self.waiting.push_back(wanted);
         self.start(ctx);
+        Ok(())
+    }
+
+    /// Counts bytes that are to come for a peer.
+    fn charge(&mut self, ctx: &Ctx, peer: NodeId, len: u32) -> Result<(), Quota> {
+        let used = self.peers.get(&peer).copied().unwrap_or(0);
+        let more = used.saturating_add(u64::from(len));
+        match ctx.config.limits.peer_bytes {
+            //# QUOTA-2: A replica that limits the bytes on their way there for one peer MUST
+            //# refuse, as over that quota, a claim by which they would be more.
+            Some(limit) if more > limit => Err(Quota { limit, used }),
+            _ => {
+                self.peers.insert(peer, more);
+                Ok(())
+            }
+        }
     }
 
     /// Fetches what waits, as far as there is memory.
@@ -110,6 +135,14 @@ impl Acquires {
             return Vec::new();
         };
         ctx.receive_pool.give(wanted.1 as usize);
+        if let Some(peer) = acquire.of
+            && let Some(used) = self.peers.get_mut(&peer)
+        {
+            *used = used.saturating_sub(u64::from(wanted.1));
+            if *used == 0 {
+                self.peers.remove(&peer);
+            }
+        }
         acquire.claims
     }
 }
@@ -125,7 +158,8 @@ impl Node {
     ) {
         match result {
             Ok(DiskData::Claimed { held: false }) => {
-                self.acquires.want(&mut self.ctx, Asker::Own(waiter), claim);
+                // Quotas are for peers.
+                let _ = self.acquires.want(&mut self.ctx, Asker::Own(waiter), claim);
             }
             result => self.ctx.local_answer(waiter, result),
         }
@@ -187,8 +221,8 @@ impl Node {
     /// One source failed: the next, or nobody.
     fn acquire_failed(&mut self, wanted: Wanted) {
         if !self.acquires.fetch_next(&mut self.ctx, wanted) {
-            for (asker, _) in self.acquires.end(&mut self.ctx, wanted) {
-                self.acquire_ended(asker, Some(Refusal::Missing));
+            for (asker, claim) in self.acquires.end(&mut self.ctx, wanted) {
+                self.acquire_ended(asker, &claim, Some(Refusal::Missing));
             }
             self.acquires.start(&mut self.ctx);
         }
@@ -202,21 +236,24 @@ impl Node {
                 // The first claim was written with the blob; the others follow.
                 (Asker::Peer(asker), None) if at > 0 => {
                     self.ctx
-                        .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim));
+                        .submit(DiskKind::Claim(claim), DiskTask::Claim(asker, claim, None));
                 }
                 (Asker::Own(waiter), None) if at > 0 => {
                     self.ctx
                         .submit(DiskKind::Claim(claim), DiskTask::Hold(waiter, claim));
                 }
-                (asker, refused) => self.acquire_ended(asker, refused),
+                (asker, refused) => self.acquire_ended(asker, &claim, refused),
             }
         }
         self.acquires.start(&mut self.ctx);
     }
 
-    fn acquire_ended(&mut self, asker: Asker, refused: Option<Refusal>) {
+    fn acquire_ended(&mut self, asker: Asker, claim: &Claim, refused: Option<Refusal>) {
         match asker {
-            Asker::Peer(asker) => self.claim_answered(asker, refused),
+            Asker::Peer(asker) => match refused {
+                Some(refused) => self.claim_refused(asker, claim, refused),
+                None => self.claim_answered(asker, None),
+            },
             Asker::Own(waiter) => {
                 let answer =
                     refused.map_or(Answer::Held, |refused| Answer::No(No::Refused(refused)));

@@ -30,11 +30,30 @@ impl Copies {
         }
     }
 
+    /// Who is a replica has changed: those that are none any more count for
+    /// nothing, and those that are new, who are given, are yet to be asked.
+    pub(super) fn replace(&mut self, replicas: &[NodeId]) -> Vec<NodeId> {
+        self.0.retain(|(node, _)| replicas.contains(node));
+        let known = |node: &NodeId| self.0.iter().any(|(of, _)| of == node);
+        let new: Vec<NodeId> = replicas
+            .iter()
+            .filter(|node| !known(node))
+            .copied()
+            .collect();
+        self.0.extend(new.iter().map(|node| (*node, Copy::Asked)));
+        new
+    }
+
     pub(super) fn durable(&self) -> usize {
         self.0
             .iter()
             .filter(|(_, copy)| *copy == Copy::Durable)
             .count()
+    }
+
+    /// How many there are to be.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether nobody is waited for.

@@ -13,7 +13,7 @@ use super::book::Book;
 use super::events::Events;
 use super::membership::Heard;
 use super::queues::{Budget, DiskQueue, JobQueue};
-use super::roll::Roll;
+use super::roll::{Roll, fingerprint};
 use super::session::Session;
 use super::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
@@ -85,6 +85,8 @@ pub(super) struct Ctx {
     last_version: Version,
     pub(super) members: Roll,
     placement: Placement,
+    /// What it chooses from, in short.
+    pub(super) candidates: [u8; 32],
     pub(super) sessions: BTreeMap<ConnId, Session>,
     /// Connections named by [`crate::Node::accept`] and not opened yet.
     pub(super) accepted: BTreeSet<ConnId>,
@@ -115,6 +117,11 @@ pub(super) struct Ctx {
     forgetting: BTreeMap<BlobId, Vec<OpId>>,
     /// Copies owed, each with the operation that will settle when it is paid.
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
+    /// How many more operations will owe when their records are sealed.
+    pub(super) owing: usize,
+    /// Operations whose records are not durable enough yet: what they owe is
+    /// not to be paid before.
+    pub(super) unwritten: BTreeSet<OpId>,
     /// How many copies each operation owes.
     pub(super) settling: BTreeMap<OpId, u32>,
     /// Those of them that have nothing else left to do.
@@ -154,6 +161,7 @@ impl Ctx {
             last_version: Version::ZERO,
             members,
             placement: Placement::new(&[], usize::from(replicas), PLACEMENT_CACHE),
+            candidates: fingerprint(&[]),
             sessions: BTreeMap::new(),
             accepted: BTreeSet::new(),
             dialling: BTreeSet::new(),
@@ -173,6 +181,8 @@ impl Ctx {
             cooled: Vec::new(),
             forgetting: BTreeMap::new(),
             debts: BTreeMap::new(),
+            owing: 0,
+            unwritten: BTreeSet::new(),
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
             put_waiting: BTreeSet::new(),
@@ -210,7 +220,9 @@ impl Ctx {
     /// The map has changed: placement follows.
     pub(super) fn replace_placement(&mut self) {
         let replicas = usize::from(self.config.replicas);
-        self.placement = Placement::new(&self.members.candidates(), replicas, PLACEMENT_CACHE);
+        let candidates = self.members.candidates();
+        self.candidates = fingerprint(&candidates);
+        self.placement = Placement::new(&candidates, replicas, PLACEMENT_CACHE);
     }
 
     /// The replicas of a blob: R of them, or fewer where there are fewer
@@ -331,6 +343,7 @@ impl Ctx {
 
     /// An operation is over: it waits for nothing.
     pub(super) fn forget_op(&mut self, op: OpId) {
+        self.unwritten.remove(&op);
         self.put_waiting.remove(&op);
         self.get_waiting.remove(&op);
         self.forgetting.retain(|_, ops| {

@@ -6,6 +6,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Bound::{self, Unbounded};
 
+use bytes::Bytes;
+
 use super::Node;
 use super::ctx::{Ctx, Timer};
 use super::sources::Sources;
@@ -16,12 +18,15 @@ use crate::disk::{
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, OpId, PutId};
 use crate::job::Work;
 use crate::output::Event;
-use crate::seal::RecordError;
+use crate::seal::{RecordError, SignedHead};
 use crate::version::{RecordId, Version};
-use crate::wire::message::Refusal;
+use crate::wire::message::{Authority, Refusal};
 
 /// Debts to one member that are paid at the same time.
 const AT_ONCE: usize = 32;
+
+/// Heads that are kept at hand for the blobs of their puts.
+const HEADS_MAX: usize = 32;
 
 /// Debts that are being paid.
 #[derive(Debug, Default)]
@@ -30,15 +35,19 @@ pub(super) struct Payments {
     /// For each member the debt that was tried last: those behind it are next,
     /// so that what cannot be paid holds up nothing.
     last: BTreeMap<NodeId, Debt>,
+    /// Heads that were found and checked, for the blobs of their puts.
+    heads: BTreeMap<RecordId, Bytes>,
 }
 
-/// The search for a record that a member has missed: here, then at the other
-/// replicas.
+/// The search for a record: one that a member has missed, or whose head shows
+/// that it is to hold a blob. Here, then at its replicas.
 #[derive(Debug, Default)]
 struct Search {
     others: Sources,
     /// Nobody has that one any more: a later one will do.
     later: bool,
+    /// It was found, and the member has been asked to take what it lacks.
+    offered: bool,
 }
 
 impl Ctx {
@@ -61,9 +70,21 @@ impl Ctx {
         }
     }
 
+    /// How many copies are owed, those of blobs included whose put is to have
+    /// its record yet.
+    pub(super) fn owed(&self) -> usize {
+        self.debts.len() + self.owing
+    }
+
     /// Whether so many more debts may be remembered.
     pub(super) fn may_owe(&self, more: usize) -> bool {
-        more == 0 || self.debts.len() + more <= self.config.limits.debts as usize
+        more == 0 || self.owed() + more <= self.config.limits.debts as usize
+    }
+
+    /// Whether a debt's record is there, as far as this node knows.
+    fn is_payable(&self, debt: &Debt) -> bool {
+        let op = self.debts.get(debt).copied().flatten();
+        op.is_none_or(|op| !self.unwritten.contains(&op))
     }
 
     /// One copy that `op` owed is there.
@@ -101,7 +122,7 @@ impl Node {
             .map(|(debt, _)| debt)
             .take_while(theirs)
             .chain(before.map(|(debt, _)| debt))
-            .filter(|debt| !self.payments.debts.contains_key(debt))
+            .filter(|debt| !self.payments.debts.contains_key(debt) && self.ctx.is_payable(debt))
             .take(room)
             .copied()
             .collect();
@@ -112,11 +133,16 @@ impl Node {
         };
         for debt in next {
             match debt.owed {
-                Owed::Blob(claim) => {
-                    self.payments.debts.insert(debt, Search::default());
-                    self.ctx.claim(target, &claim, None, Waiter::Debt(debt));
-                }
-                Owed::Record { key, id } => self.search(debt, key, Some(id)),
+                //# DEBT-5: Who pays for a blob MUST show the head of the record that the
+                //# debt names.
+                Owed::Blob { id, .. } => match self.payments.heads.get(&id).cloned() {
+                    Some(head) => {
+                        self.payments.debts.insert(debt, Search::default());
+                        self.offer_blob(debt, &head);
+                    }
+                    None => self.search(debt, Some(id)),
+                },
+                Owed::Record { id, .. } => self.search(debt, Some(id)),
             }
         }
     }
@@ -144,16 +170,19 @@ impl Node {
 
     /// Looks for the record that a member has missed, `None`: for the newest of
     /// its name, here first.
-    fn search(&mut self, debt: Debt, key: RecordKey, at: Option<RecordId>) {
-        let me = self.ctx.me();
+    fn search(&mut self, debt: Debt, at: Option<RecordId>) {
+        let (me, key) = (self.ctx.me(), key_of(&debt));
+        let of_blob = matches!(debt.owed, Owed::Blob { .. });
         let mut others = self.ctx.record_replicas(&key);
-        others.retain(|node| *node != me && *node != debt.target);
+        // Who lacks a blob may have the record.
+        others.retain(|node| *node != me && (of_blob || *node != debt.target));
         let search = Search {
             others: Sources::new(others),
             later: at.is_none(),
+            offered: false,
         };
         self.payments.debts.insert(debt, search);
-        let part = Part::All;
+        let part = part_of(&debt);
         self.ctx.submit(
             DiskKind::GetRecord { key, at, part },
             DiskTask::DebtRecord(debt),
@@ -174,25 +203,27 @@ impl Node {
     /// Looks for the record at the next replica that is not the one that lacks
     /// it.
     fn search_on(&mut self, debt: Debt) {
-        let Owed::Record { key, id } = debt.owed else {
-            return;
-        };
+        let (key, id) = (key_of(&debt), id_of(&debt));
         let Some(search) = self.payments.debts.get_mut(&debt) else {
             return;
         };
         let at = (!search.later).then_some(id);
         if let Some(node) = search.others.next(&self.ctx) {
-            return self
-                .ctx
-                .lookup(node, key, at, Part::All, Waiter::Debt(debt));
+            let part = part_of(&debt);
+            return self.ctx.lookup(node, key, at, part, Waiter::Debt(debt));
         }
         //# DEBT-1: Who pays for a record MUST hand on the very one that was missed; a later
         //# one of the name only when this node and every replica but the one that is owed
         //# have told that they do not hold it.
         let told = !search.others.is_passing() && !search.others.is_refused();
         let gone = told && self.ctx.is_founded();
+        if gone && matches!(debt.owed, Owed::Blob { .. }) {
+            //# DEBT-6: A debt for a blob is of no account, and SHOULD be forgotten, when this
+            //# node and every replica of the name have told that they do not hold the record.
+            return self.forget_debt(debt);
+        }
         if gone && !search.later {
-            return self.search(debt, key, None);
+            return self.search(debt, None);
         }
         // The next round tries again.
         self.payments.debts.remove(&debt);
@@ -208,20 +239,77 @@ impl Node {
 
     /// Hands on a record that `from` holds, and that was checked.
     fn hand_on(&mut self, debt: Debt, from: NodeId, record: &StoredRecord) {
-        let Owed::Record { id, .. } = debt.owed else {
-            return;
-        };
-        let Some(search) = self.payments.debts.get(&debt) else {
+        let id = id_of(&debt);
+        let Some(search) = self.payments.debts.get_mut(&debt) else {
             return;
         };
         let wanted = record.id() == id || (search.later && record.id() > id);
         if !wanted {
             self.not_found(debt, &No::Refused(Refusal::Invalid));
+        } else if matches!(debt.owed, Owed::Blob { .. }) {
+            self.offer_blob(debt, &record.head);
         } else if debt.target == self.ctx.me() && debt.target == from {
+            search.offered = true;
             self.debt_answer(debt, from, Answer::Held);
         } else {
+            search.offered = true;
             self.ctx.keep(debt.target, record, true, Waiter::Debt(debt));
         }
+    }
+
+    /// Has a member hold the blob that it lacks: `head` was checked.
+    fn offer_blob(&mut self, debt: Debt, head: &Bytes) {
+        let (Owed::Blob { claim, id }, Some(search)) =
+            (debt.owed, self.payments.debts.get_mut(&debt))
+        else {
+            return;
+        };
+        search.offered = true;
+        if self.payments.heads.len() >= HEADS_MAX && !self.payments.heads.contains_key(&id) {
+            self.payments.heads.pop_first();
+        }
+        self.payments.heads.insert(id, head.clone());
+        let authority = Authority::Head(head.to_vec().into());
+        let waiter = Waiter::Debt(debt);
+        self.ctx
+            .claim(debt.target, &claim, &authority, None, waiter);
+    }
+
+    /// A replica's head was checked.
+    pub(super) fn debt_head_checked(
+        &mut self,
+        debt: Debt,
+        from: NodeId,
+        result: Result<SignedHead, RecordError>,
+    ) {
+        match result {
+            Ok(head) if head.id() == id_of(&debt) => self.offer_blob(debt, head.bytes()),
+            Ok(_) => self.not_found(debt, &No::Refused(Refusal::Invalid)),
+            Err(_) => {
+                self.ctx.lied(from);
+                self.not_found(debt, &No::Refused(Refusal::Invalid));
+            }
+        }
+    }
+
+    /// What was owed is there, or of no account.
+    fn forget_debt(&mut self, debt: Debt) {
+        self.payments.debts.remove(&debt);
+        if let Some(op) = self.ctx.debts.remove(&debt) {
+            self.ctx
+                .submit(DiskKind::ClearDebts([debt].into()), DiskTask::DebtsCleared);
+            op.into_iter().for_each(|op| self.ctx.paid_for(op));
+        }
+        self.pay(debt.target);
+    }
+
+    /// Whether the member that is owed is a replica, by this node's map.
+    fn is_due(&mut self, debt: &Debt) -> bool {
+        let replicas = match &debt.owed {
+            Owed::Blob { claim, .. } => self.ctx.blob_replicas(&claim.blob),
+            Owed::Record { key, .. } => self.ctx.record_replicas(key),
+        };
+        replicas.contains(&debt.target)
     }
 
     /// A replica's record was checked.
@@ -247,24 +335,24 @@ impl Node {
             Answer::Record(Some(record)) => {
                 if is_of(&debt, &record) {
                     let task = JobTask::Debt(debt, from);
-                    self.ctx.job(Work::CheckRecord(record), task);
+                    let work = match debt.owed {
+                        Owed::Blob { .. } => Work::CheckHead(record),
+                        Owed::Record { .. } => Work::CheckRecord(record),
+                    };
+                    self.ctx.job(work, task);
                 } else {
                     self.not_found(debt, &No::Refused(Refusal::Invalid));
                 }
             }
             Answer::Record(None) => self.search_on(debt),
             //# DEBT-3: A debt MUST be kept until the member that is owed has answered that it
-            //# has the copy durable.
-            Answer::Held => {
-                self.payments.debts.remove(&debt);
-                if let Some(op) = self.ctx.debts.remove(&debt) {
-                    self.ctx
-                        .submit(DiskKind::ClearDebts([debt].into()), DiskTask::DebtsCleared);
-                    op.into_iter().for_each(|op| self.ctx.paid_for(op));
-                }
-                self.pay(debt.target);
+            //# has the copy durable, or that it is no replica by the map that both have.
+            Answer::Held => self.forget_debt(debt),
+            // Both maps say so: it was to hold this when the debt was made.
+            Answer::No(No::Refused(Refusal::NotReplica)) if !self.is_due(&debt) => {
+                self.forget_debt(debt);
             }
-            Answer::No(no) if from != debt.target => self.not_found(debt, &no),
+            Answer::No(no) if !self.payments.is_offered(&debt) => self.not_found(debt, &no),
             // The next round tries again.
             _ => {
                 self.payments.debts.remove(&debt);
@@ -273,19 +361,58 @@ impl Node {
     }
 }
 
-/// Whether this is a record of the name of which one is owed.
+impl Payments {
+    /// Whether the member has been asked to take what it lacks.
+    fn is_offered(&self, debt: &Debt) -> bool {
+        self.debts.get(debt).is_none_or(|search| search.offered)
+    }
+}
+
+/// Whether this is a record of the name that the debt is about.
 fn is_of(debt: &Debt, record: &StoredRecord) -> bool {
-    matches!(debt.owed, Owed::Record { key, .. } if key == record.key)
+    key_of(debt) == record.key
+}
+
+/// The name that the debt is about.
+fn key_of(debt: &Debt) -> RecordKey {
+    match debt.owed {
+        Owed::Blob { claim, .. } => RecordKey {
+            namespace: claim.namespace,
+            tag: claim.tag,
+        },
+        Owed::Record { key, .. } => key,
+    }
+}
+
+/// The record that is owed, or that the blob which is belongs to.
+fn id_of(debt: &Debt) -> RecordId {
+    match debt.owed {
+        Owed::Blob { id, .. } | Owed::Record { id, .. } => id,
+    }
+}
+
+/// How much of the record it takes.
+fn part_of(debt: &Debt) -> Part {
+    match debt.owed {
+        Owed::Blob { .. } => Part::Head,
+        Owed::Record { .. } => Part::All,
+    }
 }
 
 /// Before every debt to one member.
-const LEAST: Owed = Owed::Blob(Claim {
-    blob: BlobId([0; 32]),
-    len: 0,
-    namespace: NamespaceId([0; 32]),
-    tag: NameTag([0; 32]),
-    put: PutId([0; 16]),
-});
+const LEAST: Owed = Owed::Blob {
+    claim: Claim {
+        blob: BlobId([0; 32]),
+        len: 0,
+        namespace: NamespaceId([0; 32]),
+        tag: NameTag([0; 32]),
+        put: PutId([0; 16]),
+    },
+    id: RecordId {
+        version: Version::ZERO,
+        head: [0; 32],
+    },
+};
 
 /// After every debt to one member.
 const GREATEST: Owed = Owed::Record {

@@ -15,6 +15,7 @@ use crate::id::{NodeId, OpId};
 use crate::job::{Made, Work};
 use crate::output::{Forget, Outcome};
 use crate::seal::{BLOB_MAX, Content, Need, RangeWalk, Reader};
+use crate::wire::message::Authority;
 
 /// Blobs that are looked at at once.
 const AT_ONCE: usize = 32;
@@ -216,7 +217,7 @@ impl ForgetOp {
         };
         item.phase = Phase::Local;
         let need = item.need.clone();
-        ctx.claim_held(&self.claim(&need), Waiter::Op(self.id, Step::Blob(number)));
+        ctx.has_blob(need.id, Waiter::Op(self.id, Step::Blob(number)));
     }
 
     fn checked(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {
@@ -239,7 +240,8 @@ impl ForgetOp {
                 ctx.will_forget(need.id, self.id);
                 let claim = self.claim(&need);
                 for node in others {
-                    ctx.claim(node, &claim, None, Waiter::Op(self.id, Step::Blob(number)));
+                    let waiter = Waiter::Op(self.id, Step::Blob(number));
+                    ctx.claim(node, &claim, &Authority::Ask, None, waiter);
                 }
                 if !placed {
                     self.done(ctx, number, false);

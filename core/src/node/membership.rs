@@ -40,9 +40,17 @@ impl Ctx {
         self.timers.cancel(Timer::Map(*peer));
     }
 
+    /// Whether the peer of `conn` has told that it places by the same members
+    /// as this node.
+    pub(super) fn is_map_shared(&self, conn: ConnId) -> bool {
+        let session = self.sessions.get(&conn);
+        let heard = session.and_then(|session| self.heard.get(&session.peer));
+        heard.is_some_and(|heard| heard.candidates == self.candidates)
+    }
+
     /// Notes which peers place by other members than this node.
     fn compare(&mut self) {
-        let ours = fingerprint(&self.members.candidates());
+        let ours = self.candidates;
         let patience = self.config.timing.operation;
         for (peer, heard) in &mut self.heard {
             let timer = Timer::Map(*peer);

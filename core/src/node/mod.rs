@@ -12,6 +12,7 @@ mod events;
 mod forget;
 mod gate;
 mod get;
+mod grants;
 mod lookup;
 mod membership;
 mod merge;
@@ -43,6 +44,7 @@ use self::ctx::{Ctx, Timer};
 use self::debts::Payments;
 use self::forget::ForgetOp;
 use self::get::GetOp;
+use self::grants::Authorities;
 use self::put::PutOp;
 use self::serve::Serves;
 use self::task::{Answer, DiskTask, JobTask, Waiter};
@@ -73,6 +75,7 @@ pub struct Node {
     ops: BTreeMap<OpId, Op>,
     serves: Serves,
     acquires: Acquires,
+    authorities: Authorities,
     payments: Payments,
     /// Connections are not read, as too much is undrained.
     paused: bool,
@@ -109,6 +112,7 @@ impl Node {
             ops: BTreeMap::new(),
             serves: Serves::default(),
             acquires: Acquires::default(),
+            authorities: Authorities::default(),
             payments: Payments::default(),
             paused: false,
             members_news: false,
@@ -267,7 +271,7 @@ impl Node {
         self.at(now);
         let limits = &self.ctx.config.limits;
         let full = self.ops.len() >= limits.operations as usize;
-        let indebted = writes && self.ctx.debts.len() >= limits.debts as usize;
+        let indebted = writes && !self.ctx.may_owe(1);
         if !self.ctx.ready || full || indebted {
             return Err(Busy(command));
         }
@@ -386,7 +390,7 @@ impl Node {
             peers: peers.collect(),
             operations: self.ops.len(),
             denied: ctx.denied.iter().copied().collect(),
-            debts: ctx.debts.len(),
+            debts: ctx.owed(),
             memory: ctx.memory(),
         }
     }
@@ -410,7 +414,10 @@ impl Node {
             } => self.listed(conn, request, kind, result),
             DiskTask::Keep { conn, request } => self.kept(conn, request, result),
             DiskTask::Serve { conn, request } => self.fetched(conn, request, result),
-            DiskTask::Claim(asker, claim) => self.claimed(asker, claim, result),
+            DiskTask::Claim(asker, claim, allowed) => {
+                self.claimed(asker, claim, allowed, result);
+            }
+            DiskTask::Asked(asker) => self.asked(asker, result),
             DiskTask::Acquired(id) => self.acquired(id, result),
             DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
@@ -505,7 +512,19 @@ impl Node {
             (JobTask::Debt(debt, from), Made::Checked(result)) => {
                 self.debt_checked(debt, from, result);
             }
-            (JobTask::Keep { .. } | JobTask::Acquire(_) | JobTask::Debt(..), _) => {}
+            (JobTask::Debt(debt, from), Made::Head(result)) => {
+                self.debt_head_checked(debt, from, result);
+            }
+            (JobTask::Authority(conn, shown), Made::Authority(signed)) => {
+                self.authority_checked(conn, shown, signed);
+            }
+            (
+                JobTask::Keep { .. }
+                | JobTask::Acquire(_)
+                | JobTask::Debt(..)
+                | JobTask::Authority(..),
+                _,
+            ) => {}
         }
     }
 
@@ -548,6 +567,7 @@ impl Node {
                 self.pay(peer);
             } else if let Some(conn) = self.ctx.parted.pop() {
                 self.serves.forget(&mut self.ctx, conn);
+                self.authorities.forget(conn);
             } else if let Some(blob) = self.ctx.cooled.pop() {
                 self.cooled(blob);
             } else if core::mem::take(&mut self.ctx.get_room) {

@@ -218,6 +218,7 @@ impl Node {
             .ended(conn, failed, ctx.now, random, &ctx.config.timing);
         ctx.arm_dial();
         self.serves.forget(ctx, conn);
+        self.authorities.forget(conn);
     }
 
     pub(super) fn on_received(&mut self, conn: ConnId, mut data: Bytes) {

@@ -10,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 use super::ctx::{Ctx, Timer};
 use super::pages::Query;
 use super::session::Pending;
-use super::task::{Answer, DiskTask, No, Waiter};
+use super::task::{Answer, DiskTask, No, Waiter, refusal};
 
 use crate::disk::{Claim, DiskData, DiskError, DiskKind, Part, RecordKey, StoredRecord};
 use crate::id::{BlobId, ConnId, NodeId};
 use crate::output::Event;
 use crate::seal::Head;
 use crate::version::RecordId;
-use crate::wire::message::{self, RecordParts, Refusal, kind};
+use crate::wire::message::{self, Authority, RecordParts, Refusal, kind};
 
 impl Ctx {
     /// Asks `node` for a record of a name, its newest unless `at` names one.
@@ -68,11 +68,13 @@ impl Ctx {
 
     /// Has `node` hold a blob, which it fetches from here or from others if it
     /// has to; this node itself is handed the bytes, or like any other gets
-    /// them from others. Answers `Held`.
+    /// them from others. Where `authority` is to ask, it only says whether it
+    /// holds it. Answers `Held`.
     pub(super) fn claim(
         &mut self,
         node: NodeId,
         claim: &Claim,
+        authority: &Authority,
         bytes: Option<&Bytes>,
         waiter: Waiter,
     ) {
@@ -96,18 +98,16 @@ impl Ctx {
                     .push_back((waiter, node, Answer::No(No::Silent)));
             }
             Some(session) => {
-                session.claim(claim, waiter, now);
+                session.claim(claim, authority, waiter, now);
                 let conn = session.conn;
                 self.queued(conn);
             }
         }
     }
 
-    /// Asks whether this node holds a blob, which is claimed then. Answers
-    /// `Held`.
-    pub(super) fn claim_held(&mut self, claim: &Claim, waiter: Waiter) {
-        self.is_counted_on(&claim.blob);
-        self.submit(DiskKind::Claim(*claim), DiskTask::Reach(waiter));
+    /// Asks whether this node holds a blob. Answers `Held`.
+    pub(super) fn has_blob(&mut self, id: BlobId, waiter: Waiter) {
+        self.submit(DiskKind::HasBlob(id), DiskTask::Reach(waiter));
     }
 
     /// Asks `node` for a blob of at most `max` bytes. Answers `Blob`.
@@ -181,6 +181,7 @@ impl Ctx {
                 Answer::No(No::Refused(Refusal::Missing))
             }
             Ok(_) => Answer::Held,
+            Err(error @ DiskError::Quota { .. }) => Answer::No(No::Refused(refusal(&error))),
             Err(error) => Answer::No(No::Disk(error)),
         };
         let me = self.me();

@@ -13,11 +13,11 @@ use super::ctx::Ctx;
 use super::pages::{Order, Place, Query};
 use super::reach::stored;
 use super::task::{Asker, ClaimRef, DiskTask, JobTask, refusal};
-use crate::disk::{Claim, DiskData, DiskError, DiskKind, StoredRecord};
+use crate::disk::{Claim, DiskData, DiskError, DiskKind, RecordKey, StoredRecord};
 use crate::error::PeerFault;
 use crate::id::{BlobId, ConnId};
 use crate::job::Work;
-use crate::seal::{BLOB_HEADER, BLOB_MAX, RecordError};
+use crate::seal::{Allowance, BLOB_HEADER, BLOB_MAX, RecordError};
 use crate::time::UnixMillis;
 use crate::wire::frame::{BODY_MAX, Flags, Frame};
 use crate::wire::message::{
@@ -189,7 +189,7 @@ impl Node {
             kind::CLAIM => {
                 let claim = ClaimBlobs::decode_checked(&frame.body).map_err(bad)?;
                 if self.is_serving(conn, request) {
-                    self.on_claim(conn, request, &claim);
+                    self.on_claim(conn, request, claim);
                 }
             }
             //# MSG-11: A kind without RESPONSE that is no update and no request is
@@ -368,6 +368,9 @@ impl Node {
         match stored(record) {
             //# KEEP-1: A replica MUST check a record's head, signature and the
             //# hashes of its meta and content before it keeps it.
+            Some(record) if self.is_misplaced_record(conn, &record.key) => {
+                self.refuse(conn, request, Refusal::NotReplica);
+            }
             Some(record) => {
                 self.ctx.job(
                     Work::CheckRecord(Box::new(record)),
@@ -473,7 +476,23 @@ impl Node {
 
     // Claims.
 
-    fn on_claim(&mut self, conn: ConnId, request: u32, claim: &ClaimBlobs) {
+    /// Whether, by a map that both sides have, this node is no replica of the
+    /// name.
+    fn is_misplaced_record(&mut self, conn: ConnId, key: &RecordKey) -> bool {
+        //# CLAIM-10: A replica MUST refuse, as no replica, the claim of a blob and the KEEP
+        //# of a record that its own member map does not place there, if the last MEMBERS of
+        //# the peer named the same candidates; otherwise it MUST NOT refuse for placement.
+        let me = self.ctx.me();
+        self.ctx.is_map_shared(conn) && !self.ctx.record_replicas(key).contains(&me)
+    }
+
+    /// The same of a blob.
+    fn is_misplaced_blob(&mut self, conn: ConnId, id: &BlobId) -> bool {
+        let me = self.ctx.me();
+        self.ctx.is_map_shared(conn) && !self.ctx.blob_replicas(id).contains(&me)
+    }
+
+    fn on_claim(&mut self, conn: ConnId, request: u32, claim: ClaimBlobs) {
         let open = self.serves.claims.range((conn, 0)..=(conn, u32::MAX));
         let open: usize = open.map(|(_, left)| left).sum();
         let most = 4 * self.ctx.config.limits.requests as usize;
@@ -483,6 +502,44 @@ impl Node {
         self.serves
             .claims
             .insert((conn, request), claim.blobs.len());
+        self.authorize(conn, request, claim);
+    }
+
+    /// Refuses a claim whole.
+    pub(super) fn refuse_claim(&mut self, conn: ConnId, request: u32, reason: Refusal) {
+        if self.serves.claims.remove(&(conn, request)).is_some() {
+            self.refuse(conn, request, reason);
+        }
+    }
+
+    /// A claim that only asks.
+    pub(super) fn on_ask(&mut self, conn: ConnId, request: u32, claim: &ClaimBlobs) {
+        for (blob, index) in claim.blobs.iter().zip(0_u8..) {
+            self.ctx.is_counted_on(&blob.id);
+            let task = DiskTask::Asked((conn, request, index));
+            self.ctx.submit(DiskKind::HasBlob(blob.id), task);
+        }
+    }
+
+    pub(super) fn asked(&mut self, asker: ClaimRef, result: Result<DiskData, DiskError>) {
+        //# CLAIM-11: A claim that only asks MUST be answered, without fetching or writing
+        //# anything, by whether the blob is durable there: without a reason, or as missing.
+        let refusal = match result {
+            Ok(DiskData::Claimed { held: true }) => None,
+            Ok(_) => Some(Refusal::Missing),
+            Err(error) => Some(refusal(&error)),
+        };
+        self.claim_answered(asker, refusal);
+    }
+
+    /// A claim has the authority that it shows: `allowance`.
+    pub(super) fn take_claim(
+        &mut self,
+        conn: ConnId,
+        request: u32,
+        claim: &ClaimBlobs,
+        allowance: &Allowance,
+    ) {
         for (blob, index) in claim.blobs.iter().zip(0_u8..) {
             let len = blob.len as usize;
             //# CLAIM-5: A claim whose length is below 9 or above 1,048,584 bytes
@@ -499,30 +556,76 @@ impl Node {
                 tag: claim.tag,
                 put: claim.put,
             };
+            if self.is_misplaced_blob(conn, &claim.blob) {
+                self.claim_answered((conn, request, index), Some(Refusal::NotReplica));
+                continue;
+            }
+            if allowance.only.is_some_and(|only| only != claim.blob) {
+                self.claim_answered((conn, request, index), Some(Refusal::Unauthorized));
+                continue;
+            }
             self.ctx.is_counted_on(&claim.blob);
             self.ctx.submit(
                 DiskKind::Claim(claim),
-                DiskTask::Claim((conn, request, index), claim),
+                DiskTask::Claim((conn, request, index), claim, Some(allowance.bytes)),
             );
         }
     }
 
+    /// The disk was told of a claim. `allowed` is how many bytes its put may
+    /// have kept here, unless this one's are counted already.
     pub(super) fn claimed(
         &mut self,
         asker: ClaimRef,
         claim: Claim,
+        allowed: Option<u64>,
         result: Result<DiskData, DiskError>,
     ) {
-        match result {
+        let refused = match result {
             //# CLAIM-1: A replica MUST answer a claim without a reason only when
             //# both the blob and the claim are durable there.
-            Ok(DiskData::Claimed { held: true }) => self.claim_answered(asker, None),
-            Ok(_) if self.serves.claims.contains_key(&(asker.0, asker.1)) => {
-                self.acquires.want(&mut self.ctx, Asker::Peer(asker), claim);
-            }
-            Ok(_) => {}
-            Err(error) => self.claim_answered(asker, Some(refusal(&error))),
+            Ok(DiskData::Claimed { held: true }) => None,
+            Ok(_) => match self.acquire_for(asker, claim, allowed) {
+                Ok(()) => return,
+                Err(refused) => Some(refused),
+            },
+            Err(error) => Some(refusal(&error)),
+        };
+        if allowed.is_none() {
+            self.authorities.give(&claim);
         }
+        self.claim_answered(asker, refused);
+    }
+
+    /// Gets a blob that is claimed and not held.
+    fn acquire_for(
+        &mut self,
+        asker: ClaimRef,
+        claim: Claim,
+        allowed: Option<u64>,
+    ) -> Result<(), Refusal> {
+        if !self.serves.claims.contains_key(&(asker.0, asker.1)) {
+            return Err(Refusal::Cancelled);
+        }
+        //# GRANT-5: A replica MUST NOT let the blobs that it fetches for a put, by the
+        //# lengths of their claims, come to more bytes than the grant's limit. A head
+        //# gives leave to the blobs of a tree of its depth; where that is 0, to its root.
+        if allowed.is_some_and(|allowed| !self.authorities.take(&claim, allowed)) {
+            return Err(Refusal::Unauthorized);
+        }
+        let wanted = self.acquires.want(&mut self.ctx, Asker::Peer(asker), claim);
+        wanted.map_err(|over| {
+            if allowed.is_some() {
+                self.authorities.give(&claim);
+            }
+            Refusal::PeerQuota(over)
+        })
+    }
+
+    /// Nothing was kept for a claim.
+    pub(super) fn claim_refused(&mut self, asker: ClaimRef, claim: &Claim, refusal: Refusal) {
+        self.authorities.give(claim);
+        self.claim_answered(asker, Some(refusal));
     }
 
     pub(super) fn claim_answered(

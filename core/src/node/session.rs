@@ -20,7 +20,7 @@ use crate::input::{PeerAddr, Role};
 use crate::seal::BLOB_MAX;
 use crate::time::Instant;
 use crate::wire::frame::{self, BODY_MAX, BODY_MAX_UNADMITTED, Decoder, Flags, FrameLimits};
-use crate::wire::message::{self, ClaimBlobs, kind};
+use crate::wire::message::{self, Authority, ClaimBlobs, kind};
 
 /// Bytes of queued control frames beyond which records are not added.
 const CONTROL_FULL: usize = 1 << 20;
@@ -317,9 +317,15 @@ impl Session {
         called_off.collect()
     }
 
-    /// Queues a claim; claims of one put that come before the next
-    /// [`Session::issue`] travel together.
-    pub(super) fn claim(&mut self, claim: &crate::disk::Claim, waiter: Waiter, now: Instant) {
+    /// Queues a claim; claims of one put and one authority that come before the
+    /// next [`Session::issue`] travel together.
+    pub(super) fn claim(
+        &mut self,
+        claim: &crate::disk::Claim,
+        authority: &Authority,
+        waiter: Waiter,
+        now: Instant,
+    ) {
         let entry = message::BlobEntry {
             id: claim.blob,
             len: claim.len,
@@ -327,6 +333,7 @@ impl Session {
         let open = self.batches.iter_mut().find(|batch| {
             batch.claim.put == claim.put
                 && batch.claim.tag == claim.tag
+                && batch.claim.authority.as_ref() == Some(authority)
                 && batch.waiters.len() < message::CLAIMS_MAX
         });
         match open {
@@ -340,6 +347,7 @@ impl Session {
                     tag: claim.tag,
                     put: claim.put,
                     blobs: [entry].into(),
+                    authority: Some(authority.clone()),
                 },
                 waiters: [Some(waiter)].into(),
                 since: now,

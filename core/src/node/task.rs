@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::disk::{Claim, Debt, DiskError, Page, StoredRecord};
 use crate::id::{BlobId, ConnId, NodeId, OpId};
-use crate::wire::message::Refusal;
+use crate::wire::message::{Quota, Refusal};
 
 /// Who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(super) enum Step {
     Record,
     /// Debts that are being written down.
     Debts,
+    /// The grant for a put's blobs.
+    Grant,
     /// A page of a listing, or what is made of its rows.
     Page,
 }
@@ -95,7 +97,10 @@ pub(super) enum DiskTask {
         conn: ConnId,
         request: u32,
     },
-    Claim(ClaimRef, Claim),
+    /// With how many bytes its put may have kept, unless its own are counted.
+    Claim(ClaimRef, Claim, Option<u64>),
+    /// A peer only asks whether a blob is here.
+    Asked(ClaimRef),
     /// An acquired blob is being written.
     Acquired(Wanted),
     Members,
@@ -120,6 +125,8 @@ pub(super) enum JobTask {
     Acquire(Wanted),
     /// A peer's record is checked before it is handed on to who lacks it.
     Debt(Debt, NodeId),
+    /// What a peer shows with its claims, by its hash.
+    Authority(ConnId, [u8; 32]),
 }
 
 /// Who wants a blob to be here.
@@ -140,9 +147,13 @@ pub(super) type Wanted = (BlobId, u32);
 
 /// How a store's failure is told to a peer.
 pub(super) fn refusal(error: &DiskError) -> Refusal {
-    match error {
+    match *error {
         DiskError::NotFound | DiskError::Corrupt => Refusal::Missing,
         DiskError::NoSpace => Refusal::NoSpace,
+        //# QUOTA-1: A replica that limits the bytes of a namespace MUST refuse, as over that
+        //# quota, the claim of a blob and the KEEP of a record by which they would be more,
+        //# before it fetches anything.
+        DiskError::Quota { limit, used } => Refusal::NamespaceQuota(Quota { limit, used }),
         DiskError::SyncFailed | DiskError::Io(_) => Refusal::Failed,
     }
 }

@@ -2,6 +2,7 @@
 //! these errors leaves anything changed.
 
 use super::chunk::PAYLOAD_MAX;
+use super::grant::GRANT_MAX;
 use super::head::HEAD_MAX;
 use super::manifest::{DEPTH_MAX, FANOUT_MAX};
 use super::name::NameError;
@@ -217,6 +218,27 @@ pub enum RecordError {
     /// More bytes than one keystream covers.
     #[error("more bytes than one key can cover")]
     Keystream,
+}
+
+/// Why bytes are not a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// Longer than [`GRANT_MAX`], or too short for a signature.
+    #[error("a signed grant has 65 to {max} bytes, this one has {0}", max = GRANT_MAX)]
+    Length(usize),
+    /// Not the fields of a grant, or not in their one encoding.
+    #[error("the grant is malformed")]
+    Malformed,
+    /// A format that this version does not know.
+    #[error("grant format {0} is not known")]
+    Format(u64),
+    /// A set of algorithms that this version does not know.
+    #[error("grant suite {0} is not known")]
+    Suite(u64),
+    /// The signature is not the namespace's.
+    #[error("the grant is not signed by its namespace")]
+    Signature,
 }
 
 /// Why a tree cannot take an entry or an end. It is unchanged.

@@ -3,7 +3,8 @@
 //! A file is cut into chunks, each sealed into one blob ([`chunk`]). More than
 //! one chunk makes a tree of manifest nodes ([`manifest`] is one node,
 //! [`tree`] builds the tree, [`walk`] reads a range of it). A signed
-//! [`record`] names the file and its root. All keys come from one namespace
+//! [`record`] names the file and its root; a signed [`grant`] lets replicas
+//! keep its blobs before there is a record. All keys come from one namespace
 //! secret ([`keys`]).
 //!
 //! 1. Every cipher key is derived from what it covers and every IV is zero, so
@@ -21,6 +22,7 @@
 pub mod chunk;
 mod cipher;
 pub mod error;
+pub mod grant;
 pub mod head;
 pub mod keys;
 pub mod manifest;
@@ -34,7 +36,11 @@ pub use chunk::{
     BLOB_HEADER, BLOB_MAX, BlobHeader, BlobKind, ChunkBuffer, PAYLOAD_MAX, SealedBlob, open_chunk,
     seal_chunk, verify_blob,
 };
-pub use error::{HeaderError, NodeError, OpenError, RecordError, SealError, TreeError, WalkError};
+pub use error::{
+    GrantError, HeaderError, NodeError, OpenError, RecordError, SealError, TreeError, WalkError,
+};
+pub(crate) use grant::Allowance;
+pub use grant::{GRANT_MAX, Grant};
 pub use head::{HEAD_MAX, Head, RecordKind, RootRef, SIGNED_HEAD_MAX, SignedHead};
 pub use keys::{BlobKey, NamespaceSecret, ReadKey, Reader, Writer};
 pub use manifest::{

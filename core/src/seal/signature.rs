@@ -1,4 +1,4 @@
-//! Signatures, as the whole project verifies them.
+//! Signatures, as the whole project verifies them: of heads, grants and channels.
 
 use ed25519_dalek::{Signature, VerifyingKey};
 

@@ -7,7 +7,7 @@ use crate::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Page, Part, RecordKey, Row,
     StoredRecord,
 };
-use crate::error::{Busy, OpError, PeerFault, PushError};
+use crate::error::{Busy, OpError, PeerFault, PushError, QuotaOf};
 use crate::id::{BlobId, ConnId, NameTag, NamespaceId, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::job::Job;
@@ -56,6 +56,7 @@ fields!(Limits {
     members,
     addresses,
     debts,
+    peer_bytes,
 });
 fields!(Timing {
     admission,
@@ -64,6 +65,7 @@ fields!(Timing {
     request,
     answer,
     operation,
+    grant,
     dial_min,
     dial_max,
 });
@@ -110,6 +112,7 @@ variants!(out DiskKind {
     Load,
     PutBlob { claim, bytes },
     Claim(claim),
+    HasBlob(blob),
     GetBlob(blob),
     ForgetBlob(blob),
     PutRecord(record),
@@ -132,6 +135,7 @@ variants!(DiskError {
     NotFound,
     Corrupt,
     NoSpace,
+    Quota { limit, used },
     SyncFailed,
     Io(words),
 });
@@ -141,7 +145,7 @@ variants!(Row {
     Damaged { tag, id },
 });
 variants!(Owed {
-    Blob(claim),
+    Blob { claim, id },
     Record { key, id },
 });
 fields!(Page { rows, more });
@@ -257,11 +261,13 @@ variants!(out PeerFault {
     TooManyRequests,
     Silent,
 });
+variants!(out QuotaOf { Namespace, Peer });
 variants!(out OpError {
     NotFound,
     NothingToRestore,
     Unavailable { copies, needed, unknown },
     Indebted { debts },
+    OverQuota { member, of, limit, used, unknown },
     Unconfirmed { answered, needed },
     Missing,
     Unreadable(why),

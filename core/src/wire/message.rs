@@ -155,6 +155,24 @@ pub struct ClaimBlobs {
     /// The blobs, at most [`CLAIMS_MAX`].
     #[n(3)]
     pub blobs: Vec<BlobEntry>,
+    /// What gives it the right to; without any it is refused.
+    #[n(4)]
+    pub authority: Option<Authority>,
+}
+
+/// What lets a claim have bytes kept.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Authority {
+    /// A signed [`crate::seal::Grant`] for the claim's put.
+    #[n(0)]
+    Grant(#[n(0)] ByteVec),
+    /// The signed head of the record that the claim's put has made.
+    #[n(1)]
+    Head(#[n(0)] ByteVec),
+    /// Nothing: whoever claims only asks whether the blobs are there. None is
+    /// fetched, and no claim kept.
+    #[n(2)]
+    Ask,
 }
 
 /// One blob of a claim.
@@ -363,44 +381,86 @@ pub struct Refused {
     pub reason: Refusal,
 }
 
-/// Why a replica does not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode)]
-#[cbor(index_only)]
+/// Why a replica does not do what it was asked. What its number is on the
+/// wire stands in PROTOCOL.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Refusal {
     /// It does not have the blob, and could not get it.
-    #[n(0)]
     Missing,
     /// It has no space left.
-    #[n(1)]
     NoSpace,
     /// It is too busy, or still starting; later may do.
-    #[n(2)]
     Busy,
     /// It holds no data: it is a client.
-    #[n(3)]
     NotStoring,
     /// The record or blob is not what it says it is.
-    #[n(4)]
     Invalid,
     /// The record's version is more than ten minutes ahead of its clock.
-    #[n(5)]
     TooFarAhead,
     /// The blob is longer than was allowed.
-    #[n(6)]
     TooLong,
     /// The request was cancelled.
-    #[n(7)]
     Cancelled,
     /// Its store failed, or a reason that this version does not know.
-    #[n(8)]
     Failed,
+    /// The claim's authority is missing, forged, expired, for something else,
+    /// or used up.
+    Unauthorized,
+    /// It is no replica of that, by the member map that both sides have.
+    NotReplica,
+    /// The namespace has as many bytes there as it may.
+    NamespaceQuota(Quota),
+    /// The asker has as many bytes on their way there as it may; later will
+    /// do.
+    PeerQuota(Quota),
+}
+
+/// A limit that was reached, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quota {
+    /// How many there may be.
+    pub limit: u64,
+    /// How many there are.
+    pub used: u64,
+}
+
+impl<C> Encode<C> for Refusal {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let number = match self {
+            Self::Missing => 0,
+            Self::NoSpace => 1,
+            Self::Busy => 2,
+            Self::NotStoring => 3,
+            Self::Invalid => 4,
+            Self::TooFarAhead => 5,
+            Self::TooLong => 6,
+            Self::Cancelled => 7,
+            Self::Failed => 8,
+            Self::Unauthorized => 9,
+            Self::NotReplica => 10,
+            Self::NamespaceQuota(Quota { limit, used }) => {
+                return e.array(3)?.u8(11)?.u64(*limit)?.u64(*used)?.ok();
+            }
+            Self::PeerQuota(Quota { limit, used }) => {
+                return e.array(3)?.u8(12)?.u64(*limit)?.u64(*used)?.ok();
+            }
+        };
+        e.u8(number)?.ok()
+    }
 }
 
 /// By hand: a derived decoder makes an unknown number of an optional field an
 /// absent one, and a claim's answer without a reason says that it is held.
 impl<'b, C> Decode<'b, C> for Refusal {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        if d.datatype()? == minicbor::data::Type::Array {
+            return with_numbers(d);
+        }
         //# MSG-10: A reason that the receiver does not know MUST count as 8, failed.
         Ok(match d.u64()? {
             0 => Self::Missing,
@@ -411,9 +471,23 @@ impl<'b, C> Decode<'b, C> for Refusal {
             5 => Self::TooFarAhead,
             6 => Self::TooLong,
             7 => Self::Cancelled,
+            9 => Self::Unauthorized,
+            10 => Self::NotReplica,
             _ => Self::Failed,
         })
     }
+}
+
+/// A reason with what was counted: the reason, the limit, what is used.
+fn with_numbers(d: &mut Decoder<'_>) -> Result<Refusal, minicbor::decode::Error> {
+    let known = <(u64, u64, u64)>::decode(&mut d.probe(), &mut ());
+    d.skip()?;
+    let quota = |limit, used| Quota { limit, used };
+    Ok(match known {
+        Ok((11, limit, used)) => Refusal::NamespaceQuota(quota(limit, used)),
+        Ok((12, limit, used)) => Refusal::PeerQuota(quota(limit, used)),
+        _ => Refusal::Failed,
+    })
 }
 
 /// Why a control body is not a message. Nothing was done.

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerhold_core::seal::{BLOB_MAX, PAYLOAD_MAX};
+use peerhold_core::seal::{BLOB_MAX, Grant, PAYLOAD_MAX};
 use peerhold_core::wire::frame::{BODY_MAX, Flags, Frame};
 use peerhold_core::wire::message::{
-    self, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, RecordParts, Refusal, kind,
+    self, Authority, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, RecordParts,
+    Refusal, kind,
 };
-use peerhold_core::{BlobId, Event, NameTag, NamespaceId, PeerFault, PutId};
+use peerhold_core::{BlobId, Event, NameTag, PeerFault, PutId, UnixMillis};
 
 use crate::fake_peer::{Peer, id};
-use crate::host::{Host, ME, config, noise};
+use crate::host::{Host, ME, WALL, config, noise, writer};
 use crate::lies::chunked;
 
 /// A chunk blob with this much payload.
@@ -30,11 +31,30 @@ pub(crate) fn claim_of(blobs: &[(BlobId, usize)]) -> ClaimBlobs {
         len: *len as u32,
     });
     ClaimBlobs {
-        namespace: NamespaceId([1; 32]),
+        namespace: writer().namespace(),
         tag: NameTag([2; 32]),
-        put: PutId([3; 16]),
+        put: PUT,
         blobs: blobs.collect(),
+        authority: Some(granted(&grant())),
     }
+}
+
+/// The put of these claims.
+pub(crate) const PUT: PutId = PutId([3; 16]);
+
+/// Leave to have anything kept for it.
+pub(crate) fn grant() -> Grant {
+    Grant {
+        namespace: writer().namespace(),
+        put: PUT,
+        limit: u64::MAX,
+        expires: UnixMillis(WALL + 3_600_000),
+    }
+}
+
+/// A grant as its writer shows it.
+pub(crate) fn granted(grant: &Grant) -> Authority {
+    Authority::Grant(grant.sign(&writer()).to_vec().into())
 }
 
 /// The answers to its claims that a peer has been sent.

@@ -186,7 +186,8 @@ fn a_node_gets_what_it_owes_itself() {
         put: PutId([3; 16]),
     };
     let (key, id_) = (missed.key, missed.id());
-    let owed = [Owed::Blob(claim), Owed::Record { key, id: id_ }];
+    let blob_owed = Owed::Blob { claim, id: id_ };
+    let owed = [blob_owed, Owed::Record { key, id: id_ }];
     let target = ME;
     let disk = Disk {
         members: Some(active(&[ME, id(1), id(2)])),

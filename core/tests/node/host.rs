@@ -152,6 +152,10 @@ impl Disk {
                 }
                 return Ok(DiskData::Claimed { held });
             }
+            DiskKind::HasBlob(id) => {
+                let held = self.blobs.contains_key(id);
+                return Ok(DiskData::Claimed { held });
+            }
             DiskKind::GetBlob(id) => {
                 let blob = self.blobs.get(id).cloned();
                 return blob.map(DiskData::Blob).ok_or(DiskError::NotFound);

@@ -6,6 +6,7 @@ mod host;
 mod admission;
 mod any_bytes;
 mod asking;
+mod authority;
 mod byzantine;
 mod damage;
 mod debts;

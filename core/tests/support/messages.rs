@@ -6,9 +6,9 @@ use peerhold_core::members::{Member, MemberEntry, State};
 use peerhold_core::version::{RecordId, Version};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{
-    BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch, Found, Hello, History, Keep,
-    List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate, Proof, RecordParts, Refusal,
-    Refused, RowParts, Rows, kind,
+    Authority, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch, Found, Hello,
+    History, Keep, List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate, Proof, Quota,
+    RecordParts, Refusal, Refused, RowParts, Rows, kind,
 };
 use quickcheck::{Arbitrary, Gen};
 
@@ -126,12 +126,25 @@ fn blobs(v: &mut impl Visitor) {
                 len,
             })
             .collect(),
+        authority: None,
     };
     v.visit("claim-one", kind::CLAIM, NONE, 1, claim(&[(0x44, 9)]));
     let two = claim(&[(0x44, 1_048_584), (0x45, 65_536)]);
     v.visit("claim-two", kind::CLAIM, NONE, u32::MAX, two);
     let most: Vec<(u8, u32)> = (0..64).zip(100..).collect();
     v.visit("claim-most", kind::CLAIM, NONE, 2, claim(&most));
+    for (name, authority) in [
+        ("claim-granted", Authority::Grant(vec![0xaa; 130].into())),
+        ("claim-head", Authority::Head(b"head".to_vec().into())),
+        ("claim-asks", Authority::Ask),
+    ] {
+        let authority = Some(authority);
+        let claim = ClaimBlobs {
+            authority,
+            ..claim(&[(0x44, 9)])
+        };
+        v.visit(name, kind::CLAIM, NONE, 1, claim);
+    }
 
     let claimed = |answers: &[(u8, Option<Refusal>)]| Claimed {
         answers: answers
@@ -237,7 +250,7 @@ fn refusals(v: &mut impl Visitor) {
     }
 }
 
-const REFUSALS: [(&str, Refusal); 9] = [
+const REFUSALS: [(&str, Refusal); 13] = [
     ("refused-missing", Refusal::Missing),
     ("refused-no-space", Refusal::NoSpace),
     ("refused-busy", Refusal::Busy),
@@ -247,6 +260,22 @@ const REFUSALS: [(&str, Refusal); 9] = [
     ("refused-too-long", Refusal::TooLong),
     ("refused-cancelled", Refusal::Cancelled),
     ("refused-failed", Refusal::Failed),
+    ("refused-unauthorized", Refusal::Unauthorized),
+    ("refused-not-replica", Refusal::NotReplica),
+    (
+        "refused-namespace-quota",
+        Refusal::NamespaceQuota(Quota {
+            limit: 1 << 40,
+            used: 70_000,
+        }),
+    ),
+    (
+        "refused-peer-quota",
+        Refusal::PeerQuota(Quota {
+            limit: u64::MAX,
+            used: 0,
+        }),
+    ),
 ];
 
 fn parts(head: &[u8], meta: &[u8], content: &[u8]) -> RecordParts {
@@ -328,6 +357,7 @@ impl Arbitrary for Any {
                     id: BlobId(array(g)),
                     len: u32::arbitrary(g),
                 }),
+                authority: authority(g),
             }),
             5 => Self::Claimed(Claimed {
                 answers: list(g, |g| ClaimAnswer {
@@ -406,6 +436,16 @@ fn member(g: &mut Gen) -> MemberEntry {
 
 fn refusal(g: &mut Gen) -> Refusal {
     g.choose(&REFUSALS).unwrap().1
+}
+
+fn authority(g: &mut Gen) -> Option<Authority> {
+    let bytes = Vec::arbitrary(g).into();
+    match u8::arbitrary(g) % 4 {
+        0 => None,
+        1 => Some(Authority::Grant(bytes)),
+        2 => Some(Authority::Head(bytes)),
+        _ => Some(Authority::Ask),
+    }
 }
 
 fn record_id(g: &mut Gen) -> RecordId {

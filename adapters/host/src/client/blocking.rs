@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use peerhold_core::{
-    Entry, FileInfo, Forget, Get, History, List, Listed, Name, PeerStatus, Put, PutId, Reader,
-    Remove, Restore, Status, Stored,
+    ClusterKey, Entry, FileInfo, Forget, Get, History, List, Listed, Name, NodeId, PeerStatus, Put,
+    PutId, Reader, Remove, Restore, Status, Stored, Ticket,
 };
 
 use super::{Client, ClientError, Forgotten, GetOp, Listing, Notice, PutOp};
@@ -156,6 +156,38 @@ impl Blocking {
     /// As there.
     pub fn status(&self) -> Result<Status, ClientError> {
         self.wait(self.client.status())?
+    }
+
+    /// As [`Client::deny`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn deny(&self, peer: NodeId) -> Result<bool, ClientError> {
+        self.wait(self.client.deny(peer))?
+    }
+
+    /// As [`Client::pardon`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pardon(&self, peer: NodeId) -> Result<bool, ClientError> {
+        self.wait(self.client.pardon(peer))?
+    }
+
+    /// As [`Client::set_cluster_keys`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_cluster_keys(&self, keys: Vec<ClusterKey>) -> Result<(), ClientError> {
+        self.wait(self.client.set_cluster_keys(keys))?
+    }
+
+    /// As [`Client::ticket`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ticket(&self) -> Result<Ticket, ClientError> {
+        self.wait(self.client.ticket())?
     }
 
     /// As [`Client::peers`].

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use peerhold_core::{Forget, Get, History, List, NodeId, Put, Remove, Restore, Status};
+use peerhold_core::tape::Taped;
+use peerhold_core::{Forget, Get, History, Instant, List, NodeId, Put, Remove, Restore};
 
 use super::ClientError;
 use super::cell::Cell;
@@ -74,7 +75,7 @@ pub(crate) struct Shared {
 struct Mail {
     commands: Line,
     touched: Vec<Arc<Cell>>,
-    status: Vec<Arc<Slot<Status>>>,
+    asks: Vec<Ask>,
     /// Who waits for anything to change.
     watchers: Vec<Arc<Slot<()>>>,
     subscribers: Vec<Weak<Queue>>,
@@ -139,11 +140,34 @@ impl Line {
     }
 }
 
+/// A question to the node, with whom to answer.
+pub(crate) struct Ask(Box<Answering>);
+
+/// Is given the node, or `None` if there is none any more.
+type Answering = dyn FnOnce(Option<(&mut Taped, Instant)>) + Send;
+
+impl Ask {
+    pub(crate) fn answer(self, node: &mut Taped, now: Instant) {
+        (self.0)(Some((node, now)));
+    }
+
+    /// There is no node any more.
+    pub(crate) fn close(self) {
+        (self.0)(None);
+    }
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ask(..)")
+    }
+}
+
 /// What the engine finds in one look.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
     pub(crate) touched: Vec<Arc<Cell>>,
-    pub(crate) status: Vec<Arc<Slot<Status>>>,
+    pub(crate) asks: Vec<Ask>,
     pub(crate) limit: Option<Duration>,
 }
 
@@ -203,19 +227,28 @@ impl Shared {
         waiting.is_some()
     }
 
-    pub(crate) fn status(&self) -> Result<Arc<Slot<Status>>, ClientError> {
+    /// Asks the node something that it answers at once.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Taped, Instant) -> T + Send + 'static,
+    ) -> Result<Arc<Slot<T>>, ClientError> {
         let slot = Arc::new(Slot::default());
+        let answer = Arc::clone(&slot);
+        let ask = Ask(Box::new(move |node| {
+            let value = node.map(|(node, now)| ask(node, now));
+            answer.set(value.ok_or(ClientError::Closed));
+        }));
         {
             let mut mail = lock(&self.mail);
             if mail.end == End::Closed {
                 return Err(ClientError::Closed);
             }
-            if mail.status.len() >= self.sizes.mailbox {
+            if mail.asks.len() >= self.sizes.mailbox {
                 return Err(ClientError::Busy {
                     limit: self.sizes.mailbox,
                 });
             }
-            mail.status.push(Arc::clone(&slot));
+            mail.asks.push(ask);
         }
         self.signal.raise();
         Ok(slot)
@@ -291,7 +324,7 @@ impl Shared {
         mail.turner = Some(std::thread::current().id());
         Post {
             touched: std::mem::take(&mut mail.touched),
-            status: std::mem::take(&mut mail.status),
+            asks: std::mem::take(&mut mail.asks),
             limit: mail.limit,
         }
     }
@@ -337,16 +370,14 @@ impl Shared {
         mail.end = End::Closed;
         let mut commands = std::mem::take(&mut mail.commands);
         let touched = std::mem::take(&mut mail.touched);
-        let status = std::mem::take(&mut mail.status);
+        let asks = std::mem::take(&mut mail.asks);
         let subscribers = std::mem::take(&mut mail.subscribers);
         let mourners = std::mem::take(&mut mail.mourners);
         let watchers = std::mem::take(&mut mail.watchers);
         drop(mail);
         drop(touched);
         commands.drain().for_each(|(_, cell)| cell.close());
-        status
-            .into_iter()
-            .for_each(|slot| slot.set(Err(ClientError::Closed)));
+        asks.into_iter().for_each(Ask::close);
         subscribers
             .into_iter()
             .filter_map(|queue| queue.upgrade())

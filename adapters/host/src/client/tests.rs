@@ -159,7 +159,7 @@ fn data_comes_before_the_end_that_follows_it() {
 fn the_engines_end_ends_everything_that_waits() {
     let (client, shared) = client();
     let mut waiting = client.put(put()).unwrap();
-    let status = shared.status().unwrap();
+    let status = shared.ask(|node, _| node.status()).unwrap();
     let watch = shared.watch().unwrap();
     let mut events = client.events();
     let end = client.shutdown(Duration::from_secs(1));
@@ -203,7 +203,7 @@ fn a_thread_that_turns_the_engine_is_not_parked() {
     let (client, shared) = client();
     shared.look();
     assert_eq!(client.blocking().status(), Err(ClientError::WouldDeadlock));
-    assert!(shared.look().status.is_empty(), "it has asked nevertheless");
+    assert!(shared.look().asks.is_empty(), "it has asked nevertheless");
     std::thread::spawn(move || shared.look()).join().unwrap();
     drop(client.shutdown(Duration::ZERO));
 }

@@ -1,5 +1,6 @@
 //! Whole nodes over real sockets on loopback.
 
+mod admitting;
 mod canary;
 mod cluster;
 mod cross;

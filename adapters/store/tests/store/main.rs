@@ -11,5 +11,6 @@ mod model;
 #[cfg(unix)]
 mod os;
 mod owner;
+mod quota;
 mod recovery;
 mod support;

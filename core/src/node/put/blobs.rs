@@ -8,13 +8,14 @@ use bytes::Bytes;
 use super::super::copies::Copies;
 use super::super::ctx::{Ctx, Timer};
 use super::super::task::{JobTask, No, Step, Waiter};
+use super::record::Record;
 use super::{PutOp, again};
-use crate::disk::{Claim, Debt, Owed, RecordKey};
-use crate::error::OpError;
+use crate::disk::{Claim, RecordKey};
+use crate::error::{OpError, QuotaOf};
 use crate::id::{BlobId, NodeId};
 use crate::job::Work;
 use crate::seal::{BLOB_MAX, SealedBlob};
-use crate::wire::message::Refusal;
+use crate::wire::message::{Authority, Quota, Refusal};
 
 /// A chunk or manifest node on its way.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl Blob {
 
 impl PutOp {
     pub(super) fn seal(&mut self, ctx: &mut Ctx, place: Place, len: u64, work: Work) {
-        let number = self.add_blob(place, None, len);
+        let number = self.add_blob(ctx, place, None, len);
         ctx.job(work, JobTask::Op(self.id, Step::Blob(number)));
     }
 
@@ -75,12 +76,13 @@ impl PutOp {
         //# RESTORE-2: Who restores MUST claim every blob of the version at its replicas,
         //# under the new put id; it need not be able to send them.
         let claim = self.claim_of(blob, BLOB_MAX);
-        let number = self.add_blob(Place::Older, Some(claim), len);
+        let number = self.add_blob(ctx, Place::Older, Some(claim), len);
         self.place(ctx, number);
         number
     }
 
-    fn add_blob(&mut self, place: Place, claim: Option<Claim>, len: u64) -> u64 {
+    fn add_blob(&mut self, ctx: &mut Ctx, place: Place, claim: Option<Claim>, len: u64) -> u64 {
+        self.renew_grant(ctx);
         let number = self.next_blob;
         self.next_blob += 1;
         let blob = Blob {
@@ -127,24 +129,58 @@ impl PutOp {
         self.seal_nodes(ctx);
     }
 
-    /// Offers a blob to its replicas, once there are members enough.
+    /// Offers a blob to its replicas, once there are members enough and a
+    /// grant.
     fn place(&mut self, ctx: &mut Ctx, number: u64) {
-        let Some(blob) = self.blobs.get_mut(&number) else {
+        let Some(blob) = self.blobs.get(&number) else {
             return;
         };
-        let Some(claim) = &blob.claim else {
+        let Some(claim) = blob.claim else {
             return;
         };
         //# WRITE-1: A writer MUST NOT write anything before its member map names R replicas.
         if !ctx.is_founded() || blob.copies.is_placed() {
             return;
         }
+        let Some(authority) = self.authority(ctx, u64::from(claim.len)) else {
+            return;
+        };
         let replicas = ctx.blob_replicas(&claim.blob);
-        blob.copies = Copies::asked(&replicas);
-        for node in replicas {
-            let waiter = Waiter::Op(self.id, Step::Blob(number));
-            ctx.claim(node, claim, blob.bytes.as_ref(), waiter);
+        if let Some(blob) = self.blobs.get_mut(&number) {
+            blob.copies = Copies::asked(&replicas);
         }
+        self.offer(ctx, number, &replicas, &authority);
+    }
+
+    fn offer(&self, ctx: &mut Ctx, number: u64, to: &[NodeId], authority: &Authority) {
+        let Some(blob) = self.blobs.get(&number) else {
+            return;
+        };
+        let Some(claim) = &blob.claim else {
+            return;
+        };
+        for node in to {
+            let waiter = Waiter::Op(self.id, Step::Blob(number));
+            ctx.claim(*node, claim, authority, blob.bytes.as_ref(), waiter);
+        }
+    }
+
+    /// A member that was offered a blob is none of its replicas: this node's
+    /// map was older when it chose it. The members that are take its place;
+    /// where the map names it still it does not keep what it should.
+    pub(super) fn replace_blob(&mut self, ctx: &mut Ctx, number: u64) {
+        let Some(authority) = self.authority(ctx, 0) else {
+            return;
+        };
+        let Some(blob) = self.blobs.get_mut(&number) else {
+            return;
+        };
+        let Some(claim) = &blob.claim else {
+            return;
+        };
+        let replicas = ctx.blob_replicas(&claim.blob);
+        let new = blob.copies.replace(&replicas);
+        self.offer(ctx, number, &new, &authority);
     }
 
     pub(super) fn check_blob(&mut self, ctx: &mut Ctx, number: u64) {
@@ -164,6 +200,12 @@ impl PutOp {
             return;
         }
         if !enough {
+            let copies = &blob.copies;
+            if over_quota(copies, usize::from(ctx.config.durable))
+                && let Some(over) = self.over_quota()
+            {
+                return self.fail(ctx, over);
+            }
             if self.is_nowhere(ctx, number) {
                 return self.fail(ctx, OpError::Missing);
             }
@@ -177,12 +219,10 @@ impl PutOp {
             return;
         };
         if let Some(claim) = blob.claim {
-            let owed = blob.copies.failed().map(|(target, _)| Debt {
-                target,
-                owed: Owed::Blob(claim),
-            });
-            let owed: Vec<Debt> = owed.collect();
-            self.owe(ctx, owed);
+            // A file with equal chunks owes one copy for all of them.
+            for (target, _) in blob.copies.failed() {
+                ctx.owing += usize::from(self.owed.insert((target, claim)));
+            }
         }
         blob.cool(ctx);
         if matches!(blob.place, Place::Chunk(_)) {
@@ -190,6 +230,30 @@ impl PutOp {
         }
         self.claim_on(ctx);
         self.advance(ctx);
+    }
+
+    /// A quota that keeps this put from its copies, if one was met.
+    pub(super) fn over_quota(&self) -> Option<OpError> {
+        let blobs = self.blobs.values().flat_map(|blob| blob.copies.failed());
+        let record = self.record.iter().flat_map(|record| record.copies.failed());
+        let mut met = blobs.chain(record).filter_map(|(member, no)| match no {
+            No::Refused(Refusal::NamespaceQuota(quota)) => {
+                Some((member, QuotaOf::Namespace, *quota))
+            }
+            No::Refused(Refusal::PeerQuota(quota)) => Some((member, QuotaOf::Peer, *quota)),
+            _ => None,
+        });
+        let (member, of, Quota { limit, used }) = met.next()?;
+        // Where all replicas of the record have said so, none keeps it.
+        let sent = |record: &Record| over_quota(&record.copies, 1);
+        let kept_by_none = self.record.as_ref().is_none_or(sent);
+        Some(OpError::OverQuota {
+            member,
+            of,
+            limit,
+            used,
+            unknown: !kept_by_none,
+        })
     }
 
     /// Whether no member has a blob that is to come from one.
@@ -213,17 +277,17 @@ impl PutOp {
         let numbers: Vec<u64> = self.blobs.keys().copied().collect();
         for number in numbers {
             self.place(ctx, number);
-            let Some(blob) = self.blobs.get_mut(&number) else {
-                continue;
-            };
-            let Some(claim) = &blob.claim else {
-                continue;
-            };
-            for node in again(ctx, &mut blob.copies, peer) {
-                let waiter = Waiter::Op(self.id, Step::Blob(number));
-                ctx.claim(node, claim, blob.bytes.as_ref(), waiter);
+            let failed = |blob: &Blob| blob.copies.failed().next().is_some();
+            let held_up = self.blobs.get(&number).is_some_and(Blob::is_held_up);
+            // What is claimed again was counted the first time.
+            if self.blobs.get(&number).is_some_and(failed)
+                && let Some(authority) = self.authority(ctx, 0)
+                && let Some(blob) = self.blobs.get_mut(&number)
+            {
+                let nodes = again(ctx, &mut blob.copies, peer);
+                self.offer(ctx, number, &nodes, &authority);
             }
-            if blob.is_held_up() {
+            if held_up {
                 self.check_blob(ctx, number);
             }
         }
@@ -238,4 +302,12 @@ impl PutOp {
             ctx.give_put_room(self.id, &mut self.held);
         }
     }
+}
+
+/// Whether so many members have no room for a namespace's bytes that fewer
+/// than `needed` are left.
+pub(super) fn over_quota(copies: &Copies, needed: usize) -> bool {
+    let full = |no: &No| matches!(no, No::Refused(Refusal::NamespaceQuota(_)));
+    let full = copies.failed().filter(|(_, no)| full(no)).count();
+    full > 0 && copies.len() - full < needed
 }

@@ -8,17 +8,19 @@
 
 mod blobs;
 mod bytes;
+mod grant;
 mod record;
 mod restore;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use ::bytes::BytesMut;
 
 use self::blobs::Blob;
 use self::bytes::Buffer;
+use self::grant::Granting;
 use self::record::Record;
 use self::restore::Restoring;
 use super::copies::{Copies, Copy};
@@ -26,7 +28,7 @@ use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until};
 use super::open::Opening;
 use super::task::{Answer, JobTask, No, Step};
-use crate::disk::RecordKey;
+use crate::disk::{Claim, RecordKey, StoredRecord};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId, PutId};
 use crate::job::{Made, Work};
@@ -34,6 +36,7 @@ use crate::output::{Event, Put, Remove, Restore};
 use crate::seal::{FANOUT_MAX, Name, RecordKind, SignedHead, TreeBuilder, Writer};
 use crate::time::UnixMillis;
 use crate::version::Version;
+use crate::wire::message::Refusal;
 
 #[derive(Debug)]
 pub(super) struct PutOp {
@@ -63,6 +66,11 @@ pub(super) struct PutOp {
     held: usize,
     /// Bytes of the file that are durable at W replicas.
     durable: u64,
+    granting: Granting,
+    /// Copies of blobs that failed: owed once there is a record.
+    owed: BTreeSet<(NodeId, Claim)>,
+    /// The record, while what is owed for the blobs is being written down.
+    sealed: Option<StoredRecord>,
     record: Option<Record>,
     /// The record's missing copies are written down.
     record_owed: bool,
@@ -132,6 +140,9 @@ impl PutOp {
             blobs: BTreeMap::new(),
             held: 0,
             durable: 0,
+            granting: Granting::default(),
+            owed: BTreeSet::new(),
+            sealed: None,
             record: None,
             record_owed: false,
             sealing_record: false,
@@ -146,6 +157,7 @@ impl PutOp {
             op: id,
             put: op.put,
         });
+        ctx.unwritten.insert(id);
         op.follow(ctx);
         op.progressed(ctx);
         op
@@ -179,12 +191,13 @@ impl PutOp {
         match (step, made) {
             (Step::Newest, Made::Head(result)) => self.head_checked(ctx, result.ok()),
             (Step::Blob(number), Made::Sealed(Ok(sealed))) => self.sealed(ctx, number, sealed),
-            (Step::Record, Made::Record(Ok(sealed))) => self.record_sealed(ctx, *sealed),
+            (Step::Record, Made::Record(Ok(sealed))) => self.record_sealed(ctx, &sealed),
             (Step::Blob(_) | Step::Record, Made::Sealed(Err(_)) | Made::Record(Err(_))) => {
                 self.fail(ctx, OpError::Unreadable("it could not be sealed"));
             }
             (Step::Body, made) => self.open_with(ctx, |opening, ctx| opening.made(ctx, made)),
             (Step::Piece(_), Made::Node(result)) => self.node_opened(ctx, result.ok()),
+            (Step::Grant, Made::Grant(signed)) => self.granted(ctx, &signed),
             _ => {}
         }
     }
@@ -205,14 +218,22 @@ impl PutOp {
                 let Some(blob) = self.blobs.get_mut(&number) else {
                     return;
                 };
+                let misplaced = is_misplaced(&answer);
                 blob.copies.set(from, copy(answer));
+                if misplaced {
+                    self.replace_blob(ctx, number);
+                }
                 self.check_blob(ctx, number);
             }
             Step::Record => {
                 let Some(record) = &mut self.record else {
                     return;
                 };
+                let misplaced = is_misplaced(&answer);
                 record.copies.set(from, copy(answer));
+                if misplaced {
+                    self.replace_record(ctx);
+                }
                 self.check_record(ctx);
             }
             Step::Debts => {
@@ -220,10 +241,11 @@ impl PutOp {
                 if let Answer::No(No::Disk(error)) = answer {
                     self.debts_unkept(ctx, error);
                 }
+                self.send_record(ctx);
                 self.check_record(ctx);
             }
             Step::Piece(number) => self.node_read(ctx, number, from, answer),
-            Step::Page => {}
+            Step::Page | Step::Grant => {}
         }
     }
 
@@ -341,9 +363,8 @@ impl PutOp {
         });
         let stored = !self.blobs.is_empty() && self.blobs.values().all(|blob| blob.counted);
         let error = match disk.last() {
-            _ if stored && !ctx.may_owe(1) => OpError::Indebted {
-                debts: ctx.debts.len(),
-            },
+            _ if let Some(over) = self.over_quota() => over,
+            _ if stored && !ctx.may_owe(1) => OpError::Indebted { debts: ctx.owed() },
             _ if self.is_lacking() => OpError::Missing,
             Some(error) if self.record.is_none() => OpError::Disk(error),
             _ => OpError::Unavailable {
@@ -368,6 +389,9 @@ impl PutOp {
         }
         self.over = true;
         self.drop_blobs(ctx);
+        ctx.owing -= self.owed.len();
+        self.owed.clear();
+        ctx.unwritten.remove(&self.id);
         ctx.settling.remove(&self.id);
         ctx.events.finished(self.id, Err(error));
     }
@@ -379,6 +403,11 @@ fn copy(answer: Answer) -> Copy {
         Answer::No(no) => Copy::Failed(no),
         _ => Copy::Failed(No::Unreachable),
     }
+}
+
+/// Whether a replica says that it is none.
+fn is_misplaced(answer: &Answer) -> bool {
+    matches!(answer, Answer::No(No::Refused(Refusal::NotReplica)))
 }
 
 /// Replicas to ask again: those that failed and can be reached, or only `peer`

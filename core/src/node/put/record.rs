@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::copies::Copies;
 use super::super::ctx::{Ctx, Timer};
 use super::super::task::{JobTask, Step, Waiter};
+use super::blobs::over_quota;
 use super::bytes::Buffer;
 use super::{Kind, PutOp, again};
 use crate::disk::{Debt, DiskError, Owed, StoredRecord};
@@ -106,8 +107,32 @@ impl PutOp {
         }
     }
 
-    pub(super) fn record_sealed(&mut self, ctx: &mut Ctx, sealed: SealedRecord) {
+    /// What is owed for the blobs can be written down now: who pays shows the
+    /// record.
+    pub(super) fn record_sealed(&mut self, ctx: &mut Ctx, sealed: &SealedRecord) {
         let stored = sealed.to_stored();
+        //# DEBT-4: What is owed for the blobs of a put MUST be written down, durably, before
+        //# its record is sent to any replica, and paid only when the record is finished.
+        let id = stored.id();
+        let owed = core::mem::take(&mut self.owed);
+        ctx.owing -= owed.len();
+        let debt = |(target, claim)| Debt {
+            target,
+            owed: Owed::Blob { claim, id },
+        };
+        self.sealed = Some(stored);
+        self.owe(ctx, owed.into_iter().map(debt).collect());
+        self.send_record(ctx);
+    }
+
+    /// Sends the record, unless debts are still being written down.
+    pub(super) fn send_record(&mut self, ctx: &mut Ctx) {
+        if self.over || self.debts_writing > 0 {
+            return;
+        }
+        let Some(stored) = self.sealed.take() else {
+            return;
+        };
         let replicas = ctx.record_replicas(&self.key);
         for node in &replicas {
             //# KEEP-4: A writer MUST send its record as new; whoever hands on a
@@ -128,6 +153,11 @@ impl PutOp {
         let enough = copies >= usize::from(ctx.config.durable);
         let settled = record.copies.is_settled();
         if settled && !enough {
+            if over_quota(&record.copies, usize::from(ctx.config.durable))
+                && let Some(over) = self.over_quota()
+            {
+                return self.fail(ctx, over);
+            }
             return ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
         }
         let version = record.stored.version;
@@ -153,6 +183,7 @@ impl PutOp {
         }
         if !self.finished {
             self.finished = true;
+            ctx.unwritten.remove(&self.id);
             let (put, size) = (self.put, self.size);
             let stored = Stored {
                 version,
@@ -176,6 +207,18 @@ impl PutOp {
                 ctx.events.push(Event::Settled { op: self.id });
             } else {
                 ctx.settling_alone.insert(self.id);
+            }
+        }
+    }
+
+    /// A member that was sent the record is none of its replicas: as for a
+    /// blob.
+    pub(super) fn replace_record(&mut self, ctx: &mut Ctx) {
+        let replicas = ctx.record_replicas(&self.key);
+        if let Some(record) = &mut self.record {
+            for node in record.copies.replace(&replicas) {
+                let waiter = Waiter::Op(self.id, Step::Record);
+                ctx.keep(node, &record.stored, false, waiter);
             }
         }
     }
