@@ -6,15 +6,29 @@
 //! smol_join DATA ADDR:PORT TICKET     # all others, with what the first printed
 //! ```
 //!
+//! A node that is started again, the first one too, is given the ticket: the
+//! cluster key is kept nowhere else.
+//!
 //! A ticket is a secret: whoever has it opens sessions with the cluster.
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use peerhold_smol::peerhold_core::{ClusterKey, Ticket};
 use peerhold_smol::{HostConfig, Notice};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("smol_join: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (data, listen, ticket) = match &args[..] {
         [data, listen] => (data, listen, None),
