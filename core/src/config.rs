@@ -264,6 +264,10 @@ pub struct Limits {
     /// Bytes of blobs that one peer's claims may have on their way here at
     /// once; `None`: as many as there is memory for.
     pub peer_bytes: Option<u64>,
+    /// Names of which is remembered, durably, what was seen of them, so that
+    /// no get answers with less later; about 300 bytes of memory each. Of more
+    /// names those that were not read or written for longest are forgotten.
+    pub seen: u32,
 }
 
 impl Default for Limits {
@@ -278,6 +282,7 @@ impl Default for Limits {
             addresses: 512,
             debts: 65_536,
             peer_bytes: None,
+            seen: 16_384,
         }
     }
 }
@@ -294,6 +299,7 @@ impl Limits {
             ("members", self.members),
             ("addresses", self.addresses),
             ("debts", self.debts),
+            ("seen", self.seen),
         ];
         if let Some((name, _)) = zero.iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::ZeroLimit(name));

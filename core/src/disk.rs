@@ -171,6 +171,17 @@ pub enum Owed {
     },
 }
 
+/// What a node has seen of a name: it must not answer with less later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Which name.
+    pub key: RecordKey,
+    /// The newest of its records that the node has known at W replicas.
+    pub id: RecordId,
+    /// Which of what was noted this is: later ones have greater numbers.
+    pub order: u64,
+}
+
 /// What the store is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -239,6 +250,15 @@ pub enum DiskKind {
     PutDebts(Vec<Debt>),
     /// Forget debts that are paid. Those that are not there are passed over.
     ClearDebts(Vec<Debt>),
+    /// Note what was seen of these names, each in the place of what was noted
+    /// of it before, and forget what was noted of others. Those of which
+    /// nothing is noted are passed over.
+    NoteSeen {
+        /// What to note, of each name once.
+        seen: Vec<Seen>,
+        /// Names to forget; none that is in `seen`.
+        forget: Vec<RecordKey>,
+    },
 }
 
 /// The resource that an operation touches: operations on one key are ordered.
@@ -257,6 +277,8 @@ pub enum DiskKey {
     Members,
     /// The table of debts.
     Debts,
+    /// What was seen of names.
+    Seen,
 }
 
 impl DiskKind {
@@ -274,6 +296,7 @@ impl DiskKind {
             Self::ListNames { namespace, .. } => (DiskKey::Names(*namespace), true),
             Self::PutMembers(_) => (DiskKey::Members, false),
             Self::PutDebts(_) | Self::ClearDebts(_) => (DiskKey::Debts, false),
+            Self::NoteSeen { .. } => (DiskKey::Seen, false),
         }
     }
 
@@ -298,6 +321,8 @@ pub struct Loaded {
     pub members: Option<Bytes>,
     /// Debts not yet paid.
     pub debts: Vec<Debt>,
+    /// What was noted as seen, in any order.
+    pub seen: Vec<Seen>,
     /// How many records the store holds, all versions counted.
     pub records: u64,
     /// How many blobs it holds.

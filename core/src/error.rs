@@ -7,13 +7,15 @@
 //!   never come back from [`crate::Node::handle`], only as events.
 //! - [`OpError`]: how an operation failed; each says what became of it.
 
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
 use bytes::Bytes;
 
 use crate::disk::DiskError;
 use crate::id::NodeId;
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 
 /// A configuration that cannot work. No node was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +165,8 @@ pub enum OpError {
     NothingToRestore,
     /// Too few replicas could be reached. For a put or remove that had sent
     /// its record the outcome is unknown, which `unknown` says; otherwise the
-    /// name is unchanged.
+    /// name is unchanged. For a get that asked for what is confirmed: too few
+    /// replicas hold the newest version.
     #[error("{copies} of {needed} required copies{}", doubt(*unknown))]
     Unavailable {
         /// Durable copies, or answers, that there were.
@@ -195,6 +198,20 @@ pub enum OpError {
         /// Whether the record had been sent to any replica, and is perhaps
         /// kept by one.
         unknown: bool,
+    },
+    /// The replicas that answer hold nothing as new as what this node has seen
+    /// of the name at W of them: they were set back, or they lie, or those that
+    /// hold it cannot be reached. Nothing changed. A get may be told to take
+    /// what there is ([`crate::Get::older`]); a put goes above both.
+    #[error(
+        "{}, and this node has seen version {}: replicas that hold that one are away, were set back or lie; try again, accept the older one, or write the file anew",
+        found_of(*found), seen.version
+    )]
+    Older {
+        /// The newest that was found, if any.
+        found: Option<RecordId>,
+        /// The newest that this node has seen.
+        seen: RecordId,
     },
     /// A confirmed answer was asked for and too few replicas answered.
     #[error("unconfirmed: {answered} of {needed} required answers")]
@@ -255,6 +272,12 @@ impl fmt::Display for QuotaOf {
             Self::Peer => "on their way for one peer",
         })
     }
+}
+
+fn found_of(found: Option<RecordId>) -> String {
+    found.map_or("no such file was found".into(), |found| {
+        format!("the newest version found is {}", found.version)
+    })
 }
 
 fn doubt(unknown: bool) -> &'static str {

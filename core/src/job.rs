@@ -14,8 +14,9 @@ use crate::disk::{StoredRecord, Ticket};
 use crate::id::{BlobId, NodeId};
 use crate::placement::{Candidate, Placement, SLOTS, Slot};
 use crate::seal::{
-    self, BlobKey, ChunkBuffer, Content, Draft, Grant, META_MAX, Meta, OpenError, PendingNode,
-    Reader, RecordError, SealError, SealedBlob, SealedRecord, Shape, SignedHead, Writer,
+    self, BlobKey, ChunkBuffer, Content, Draft, FileCapability, Grant, META_MAX, Meta, OpenError,
+    PendingNode, Reader, RecordError, SealError, SealedBlob, SealedRecord, Shape, SignedHead,
+    Writer,
 };
 use crate::wire::message::Authority;
 
@@ -43,6 +44,7 @@ impl Job {
             Work::SealNode { node, .. } => 300 * node.entries.len(),
             Work::SealRecord(seal) => SIGNATURE_COST + content_len(&seal.content),
             Work::CheckHead(_) | Work::SignGrant { .. } | Work::CheckAuthority(_) => SIGNATURE_COST,
+            Work::CheckPair(_) => 2 * SIGNATURE_COST,
             Work::OpenRecord { record, .. } | Work::CheckRecord(record) => {
                 SIGNATURE_COST + record.meta.len() + record.content.len()
             }
@@ -65,6 +67,7 @@ impl Job {
             Work::SealNode { .. } => "SealNode",
             Work::SealRecord(_) => "SealRecord",
             Work::CheckHead(_) => "CheckHead",
+            Work::CheckPair(_) => "CheckPair",
             Work::CheckRecord(_) => "CheckRecord",
             Work::OpenRecord { .. } => "OpenRecord",
             Work::OpenMetas { .. } => "OpenMetas",
@@ -118,6 +121,52 @@ pub(crate) struct SealWork {
     pub(crate) content: Content,
 }
 
+/// What opens a record and what lies below it.
+#[derive(Clone, Debug)]
+pub(crate) enum Opener {
+    /// The namespace's read key: any record of it.
+    Reader(Reader),
+    /// A capability: the one record that it is for.
+    File(FileCapability),
+}
+
+impl Opener {
+    fn open_record(
+        &self,
+        record: &StoredRecord,
+    ) -> Result<Box<(SignedHead, Meta, Content)>, RecordError> {
+        let head = SignedHead::from_stored(record)?;
+        let (meta, content) = match self {
+            Self::Reader(reader) => {
+                seal::open_record(reader, &head, &record.meta, &record.content)?
+            }
+            Self::File(file) => {
+                seal::open_shared_record(file, &head, &record.meta, &record.content)?
+            }
+        };
+        Ok(Box::new((head, meta, content)))
+    }
+
+    fn open_node(
+        &self,
+        id: &BlobId,
+        key: &BlobKey,
+        shape: &Shape,
+        bytes: &[u8],
+    ) -> Result<seal::Node, OpenError> {
+        match self {
+            Self::Reader(reader) => seal::open_node(reader, id, key, shape, bytes),
+            Self::File(_) => seal::open_shared_node(id, key, shape, bytes),
+        }
+    }
+}
+
+impl From<&Reader> for Opener {
+    fn from(reader: &Reader) -> Self {
+        Self::Reader(reader.clone())
+    }
+}
+
 /// The kinds of work.
 pub(crate) enum Work {
     SealChunk {
@@ -132,11 +181,13 @@ pub(crate) enum Work {
     SealRecord(Box<SealWork>),
     /// Check a head and its signature.
     CheckHead(Box<StoredRecord>),
+    /// Check two heads and their signatures.
+    CheckPair(Box<[StoredRecord; 2]>),
     /// Check head, signature and hashes, without keys.
     CheckRecord(Box<StoredRecord>),
-    /// Check a record and open it with the namespace's read key.
+    /// Check a record and open it.
     OpenRecord {
-        reader: Reader,
+        opener: Opener,
         record: Box<StoredRecord>,
     },
     /// Check heads and open their metas.
@@ -159,7 +210,7 @@ pub(crate) enum Work {
         verified: bool,
     },
     OpenNode {
-        reader: Reader,
+        opener: Opener,
         id: BlobId,
         key: BlobKey,
         shape: Shape,
@@ -186,6 +237,7 @@ pub(crate) enum Made {
     Sealed(Result<SealedBlob, SealError>),
     Record(Result<Box<SealedRecord>, SealError>),
     Head(Result<SignedHead, RecordError>),
+    Pair(Box<[Result<SignedHead, RecordError>; 2]>),
     Checked(Result<StoredRecord, RecordError>),
     Opened(Result<Box<(SignedHead, Meta, Content)>, RecordError>),
     Metas(Vec<(u64, MetaResult)>),
@@ -220,13 +272,10 @@ impl Work {
             Self::CheckRecord(record) => {
                 Made::Checked(SealedRecord::from_stored(*record).map(|sealed| sealed.to_stored()))
             }
-            Self::OpenRecord { reader, record } => {
-                Made::Opened(SignedHead::from_stored(&record).and_then(|head| {
-                    let (meta, content) =
-                        seal::open_record(&reader, &head, &record.meta, &record.content)?;
-                    Ok(Box::new((head, meta, content)))
-                }))
+            Self::CheckPair(records) => {
+                Made::Pair(Box::new(records.each_ref().map(SignedHead::from_stored)))
             }
+            Self::OpenRecord { opener, record } => Made::Opened(opener.open_record(&record)),
             Self::OpenMetas { reader, records } => {
                 let open = |(number, record)| (number, open_meta(&reader, &record));
                 Made::Metas(records.into_iter().map(open).collect())
@@ -252,12 +301,12 @@ impl Work {
                 verified,
             } => Made::Chunk(seal::open_chunk(&id, &key, len, bytes, verified)),
             Self::OpenNode {
-                reader,
+                opener,
                 id,
                 key,
                 shape,
                 bytes,
-            } => Made::Node(seal::open_node(&reader, &id, &key, &shape, &bytes)),
+            } => Made::Node(opener.open_node(&id, &key, &shape, &bytes)),
             Self::CheckBlob { id, bytes } => {
                 Made::Blob(seal::verify_blob(&id, &bytes).then_some(bytes))
             }

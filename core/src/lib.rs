@@ -68,11 +68,11 @@ pub use job::{Job, JobDone};
 pub use members::{Member, Members};
 pub use node::Node;
 pub use output::{
-    Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, PeerStatus, Put,
-    Remove, Restore, Status, Stored, Unconfirmed, Wake,
+    Access, Damage, Entry, Event, FileInfo, Forget, Fork, Get, History, List, Listed, Outcome,
+    PeerStatus, Put, Remove, Restore, Status, Stored, Told, Unconfirmed, Wake,
 };
 pub use policy::{Policy, Storing, Terms};
-pub use seal::{Name, NamespaceSecret, ReadKey, Reader, Writer};
+pub use seal::{FileCapability, Name, NamespaceSecret, ReadKey, Reader, Writer};
 pub use tape::Taped;
 pub use text::TextError;
 pub use ticket::{Ticket, TicketError};

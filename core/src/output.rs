@@ -1,15 +1,18 @@
 //! What a node tells its driver and its embedder, and what they can ask it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+use bytes::Bytes;
 
 use crate::disk::{DiskError, RecordKey};
 use crate::error::{OpError, PeerFault};
 use crate::id::{BlobId, ConnId, NameTag, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr};
 use crate::members::Member;
-use crate::seal::{Name, Reader, Writer};
+use crate::seal::{FileCapability, Name, Reader, Writer};
 use crate::time::{Instant, UnixMillis};
 use crate::version::{RecordId, Version};
 
@@ -28,18 +31,71 @@ pub struct Put {
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct Get {
-    /// The namespace, by its read key.
-    pub reader: Reader,
-    /// The file's name.
-    pub name: Name,
+    /// Of which file.
+    pub access: Access,
     /// Which bytes; all if `None`. A range that reaches past the end is cut
     /// there; one that starts past it is an error.
     pub range: Option<Range<u64>>,
-    /// Which record of its history; the newest if `None`. One that is named
-    /// is what it is, whoever still has it: `confirmed` makes no difference.
-    pub version: Option<RecordId>,
-    /// Fail rather than answer with a version that too few replicas confirm.
+    /// Fail rather than answer with a version that too few replicas confirm or
+    /// hold. Makes no difference where the version is named.
     pub confirmed: bool,
+    /// Take a version that is older than what this node has seen, where the
+    /// replicas that answer have nothing newer, rather than fail with
+    /// [`OpError::Older`]. Makes no difference where the version is named.
+    pub older: bool,
+}
+
+impl Get {
+    /// All of the newest version of a file, unconfirmed if need be, but never
+    /// an older one than this node has seen.
+    pub fn newest(reader: &Reader, name: &Name) -> Self {
+        Self::of(Access::Name {
+            reader: reader.clone(),
+            name: name.clone(),
+            version: None,
+        })
+    }
+
+    /// All of one version of a file.
+    pub fn version(reader: &Reader, name: &Name, version: RecordId) -> Self {
+        Self::of(Access::Name {
+            reader: reader.clone(),
+            name: name.clone(),
+            version: Some(version),
+        })
+    }
+
+    /// All of the version that a capability is for.
+    pub fn shared(file: &FileCapability) -> Self {
+        Self::of(Access::File(file.clone()))
+    }
+
+    fn of(access: Access) -> Self {
+        Self {
+            access,
+            range: None,
+            confirmed: false,
+            older: false,
+        }
+    }
+}
+
+/// What makes a file readable.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// The namespace's read key, and which of its files.
+    Name {
+        /// The namespace, by its read key.
+        reader: Reader,
+        /// The file's name.
+        name: Name,
+        /// Which record of its history; the newest if `None`. One that is named
+        /// is what it is, whoever still has it.
+        version: Option<RecordId>,
+    },
+    /// A capability for one version of one file. What it cannot show, its
+    /// documentation says.
+    File(FileCapability),
 }
 
 /// Which names to list.
@@ -205,11 +261,38 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
+    /// Replicas told of two different records of one version of a name, both
+    /// signed by its namespace: something that holds its secret, perhaps a
+    /// copy of a node, has written twice under one version. The greater
+    /// [`RecordId`] counts, everywhere. Told once for each pair until a
+    /// restart, or until very many others were told of.
+    Forked(Box<Fork>),
     /// Something was damaged in this store. What others hold of it is read from
     /// them.
     Damaged(Damage),
     /// The store failed at something that no operation waits for.
     Trouble(DiskError),
+}
+
+/// Two different records of one version: the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The name.
+    pub key: RecordKey,
+    /// The two, the lesser id first.
+    pub records: [Told; 2],
+}
+
+/// A record that replicas told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Which record.
+    pub id: RecordId,
+    /// Its head and the signature, which was checked
+    /// ([`crate::seal::SignedHead::verify`]).
+    pub head: Bytes,
+    /// Who told of it.
+    pub by: Vec<NodeId>,
 }
 
 /// What of a store was found damaged.
@@ -273,6 +356,8 @@ pub struct Stored {
 /// What a reader learns of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {
+    /// Whose it is, and its name as replicas know it.
+    pub key: RecordKey,
     /// Its name.
     pub name: Name,
     /// Its size in bytes.
@@ -283,11 +368,24 @@ pub struct FileInfo {
     pub id: RecordId,
     /// The put that wrote it.
     pub put: PutId,
+    /// The synthetic IV in the record's head: what its body key derives from.
+    /// No secret.
+    pub siv: [u8; 32],
     /// The bytes that are handed over.
     pub range: Range<u64>,
     /// Set if fewer replicas than a confirmed read needs have answered: there
-    /// may be a newer version.
+    /// may be a newer version; or if fewer than W are known to hold this one,
+    /// and could not be made to: a later get may not find it any more.
     pub unconfirmed: Option<Unconfirmed>,
+}
+
+impl FileInfo {
+    /// What opens this version, and nothing else, for somebody who is to read
+    /// it without the namespace's keys. `None` if `reader` reads another
+    /// namespace. Whoever uses it must be admitted to the cluster.
+    pub fn share(&self, reader: &Reader) -> Option<FileCapability> {
+        reader.share(self.key, self.id, &self.siv)
+    }
 }
 
 /// One name of a list, or one version of a history.
@@ -351,8 +449,12 @@ pub struct Listed {
 pub struct Unconfirmed {
     /// Replicas that answered.
     pub answered: u8,
-    /// Answers that a confirmed read needs.
+    /// Answers that a confirmed read needs: R - W + 1.
     pub needed: u8,
+    /// Replicas known to hold what is shown, or something newer..
+    pub copies: u8,
+    /// ..of so many that hold it durably once its write has finished: W.
+    pub durable: u8,
 }
 
 /// Why a node wants to be woken, with [`crate::Node::poll_timeout`].

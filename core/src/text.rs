@@ -15,9 +15,10 @@
 //! 3. The checksum is Bech32m's (BIP 350): a BCH code of length 1,023, whose
 //!    distance there is 4. In the part behind the prefix it notices any 3
 //!    characters that are others than they should be; in forms of up to 89
-//!    characters there, which are all but the read key's and tickets, any 4;
-//!    and of every other change all but one in 2^30. Lengths are fixed but for
-//!    tickets, so that a character too many or too few never needs it. It is no protection against somebody
+//!    characters there, which are all but the read key's, the file capability's
+//!    and tickets, any 4; and of every other change all but one in 2^30. Lengths
+//!    are fixed but for tickets, so that a character too many or too few never
+//!    needs it. It is no protection against somebody
 //!    who changes a text on purpose: whoever can choose the text chooses its
 //!    checksum.
 
@@ -34,7 +35,7 @@ use zeroize::Zeroizing;
 
 use crate::config::ClusterKey;
 use crate::id::{BlobId, NamespaceId, NodeId, PutId};
-use crate::seal::{NamespaceSecret, ReadKey};
+use crate::seal::{FileCapability, NamespaceSecret, ReadKey};
 use crate::ticket::Ticket;
 use crate::version::{RecordId, Version};
 
@@ -61,6 +62,8 @@ pub enum Kind {
     NamespaceSecret,
     /// A [`ClusterKey`]: a secret.
     ClusterKey,
+    /// A [`FileCapability`]: a secret.
+    File,
     /// A [`Ticket`]: a secret, and the one kind whose texts are not all of one
     /// length.
     Ticket,
@@ -68,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Node,
         Self::Namespace,
         Self::Blob,
@@ -77,6 +80,7 @@ impl Kind {
         Self::ReadKey,
         Self::NamespaceSecret,
         Self::ClusterKey,
+        Self::File,
         Self::Ticket,
     ];
 
@@ -102,6 +106,7 @@ impl Kind {
             Self::ReadKey => "phread",
             Self::NamespaceSecret => "phsecret",
             Self::ClusterKey => "phcluster",
+            Self::File => "phfile",
             Self::Ticket => "phticket",
         }
     }
@@ -117,6 +122,7 @@ impl Kind {
             Self::ReadKey => "read key",
             Self::NamespaceSecret => "namespace secret",
             Self::ClusterKey => "cluster key",
+            Self::File => "file capability",
             Self::Ticket => "ticket",
         }
     }
@@ -125,7 +131,7 @@ impl Kind {
     pub const fn is_secret(self) -> bool {
         matches!(
             self,
-            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey | Self::Ticket
+            Self::ReadKey | Self::NamespaceSecret | Self::ClusterKey | Self::File | Self::Ticket
         )
     }
 
@@ -139,6 +145,7 @@ impl Kind {
             Self::Record => RECORD_LEN,
             Self::ReadKey => ReadKey::LEN,
             Self::NamespaceSecret | Self::ClusterKey => 32,
+            Self::File => FileCapability::LEN,
             Self::Ticket => Ticket::BYTES_MAX,
         }
     }
@@ -347,6 +354,22 @@ impl FromStr for ClusterKey {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         read(Kind::ClusterKey, text).map(|bytes| Self::from_bytes(*bytes))
+    }
+}
+
+impl FileCapability {
+    /// The text form, see [`crate::text`]: for those who may read this version
+    /// of this file, and nobody else.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        secret(Kind::File, &*self.to_bytes())
+    }
+}
+
+impl FromStr for FileCapability {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        read(Kind::File, text).map(|bytes| Self::from_bytes(&bytes))
     }
 }
 

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use peerhold_core::text::Kind;
 use peerhold_core::{
-    BlobId, ClusterKey, NamespaceId, NamespaceSecret, NodeId, PutId, ReadKey, RecordId, TextError,
-    Ticket, Version,
+    BlobId, ClusterKey, FileCapability, NamespaceId, NamespaceSecret, NodeId, PutId, ReadKey,
+    RecordId, TextError, Ticket, Version,
 };
 use quickcheck::{QuickCheck, TestResult};
 
@@ -169,8 +169,12 @@ fn nothing_of_a_secret_is_in_an_error_or_in_debug() {
             shown.extend([error.to_string(), format!("{error:?}")]);
         }
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        // The read key names its namespace, which is no secret.
-        let from = if kind == Kind::ReadKey { 32 } else { 0 };
+        // What is no secret: a read key's namespace, whose version a file capability is for.
+        let from = match kind {
+            Kind::ReadKey => 32,
+            Kind::File => 112,
+            _ => 0,
+        };
         for shown in shown {
             let digits = shown.replace(", ", "");
             assert!(!(2 * from..hex.len() - 8).any(|at| digits.contains(&hex[at..at + 8])));
@@ -205,8 +209,9 @@ fn ids_in_logs_begin_as_their_texts_do() {
 fn the_checksum_notices_what_is_said_of_it() {
     let data_part = |kind: Kind| kind.chars() - kind.prefix().len() - 1;
     // Any 4: no two pairs of wrong characters have the same effect.
-    let longest = fixed().filter(|kind| *kind != Kind::ReadKey);
-    let columns = columns(longest.map(data_part).max().unwrap());
+    let long = [Kind::ReadKey, Kind::File];
+    let others = fixed().filter(|kind| !long.contains(kind));
+    let columns = columns(others.map(data_part).max().unwrap());
     let mut effects: Vec<u32> = columns.iter().flatten().copied().collect();
     for (at, column) in columns.iter().enumerate() {
         for other in columns.iter().take(at).flatten() {
@@ -315,6 +320,10 @@ fn write(kind: Kind, bytes: &[u8]) -> String {
         }
         Kind::NamespaceSecret => NamespaceSecret::from_bytes(id()).to_text().to_string(),
         Kind::ClusterKey => ClusterKey::from_bytes(id()).to_text().to_string(),
+        Kind::File => {
+            let file = FileCapability::from_bytes(bytes.try_into().unwrap());
+            file.to_text().to_string()
+        }
         _ => panic!("a kind without a test: {kind:?}"),
     }
 }
@@ -335,6 +344,9 @@ fn read(kind: Kind, text: &str) -> Result<Vec<u8>, TextError> {
         Kind::NamespaceSecret => text
             .parse()
             .map(|secret: NamespaceSecret| secret.expose().to_vec()),
+        Kind::File => text
+            .parse()
+            .map(|file: FileCapability| file.to_bytes().to_vec()),
         Kind::ClusterKey => text.parse().map(|key: ClusterKey| key.expose().to_vec()),
         Kind::Ticket => text
             .parse()
@@ -351,6 +363,7 @@ fn debug(kind: Kind, text: &str) -> String {
         Kind::ReadKey => of::<ReadKey>(text),
         Kind::NamespaceSecret => of::<NamespaceSecret>(text),
         Kind::ClusterKey => of::<ClusterKey>(text),
+        Kind::File => of::<FileCapability>(text),
         _ => panic!("{kind:?} is no secret"),
     }
 }

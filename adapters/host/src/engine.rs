@@ -437,6 +437,7 @@ impl Engine {
             Event::Members => Notice::Members,
             Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },
+            Event::Forked(fork) => Notice::Forked(fork),
             Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),
             // What a later core adds is no business of this version's.

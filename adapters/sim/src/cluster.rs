@@ -186,6 +186,13 @@ impl Cluster {
         self.tell_wall(at);
     }
 
+    /// Puts another disk into a machine that is off, an older image of its own
+    /// for instance.
+    pub fn replace_disk(&mut self, at: usize, disk: MemVfs) {
+        assert!(self.machines[at].live.is_none(), "it is on");
+        self.machines[at].disk = disk;
+    }
+
     /// What a machine's nodes have been recorded to do so far, one tape for
     /// each of its lives, to be replayed by [`peerhold_core::tape::replay`]:
     /// what a seed that fails leaves behind for a closer look. None without

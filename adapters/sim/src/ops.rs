@@ -264,13 +264,7 @@ impl Cluster {
 
 /// What reads all of a file, unconfirmed if need be.
 fn get(reader: &Reader, name: &str) -> Get {
-    Get {
-        reader: reader.clone(),
-        name: file_name(name),
-        range: None,
-        version: None,
-        confirmed: false,
-    }
+    Get::newest(reader, &file_name(name))
 }
 
 fn file_name(name: &str) -> Name {

@@ -29,11 +29,8 @@ fn confirmed(
     let task = cluster.begin_get(
         at,
         Get {
-            reader: reader.clone(),
-            name,
-            range: None,
-            version: None,
             confirmed: true,
+            ..Get::newest(reader, &name)
         },
     );
     cluster.finish(task).result.unwrap().map(|_| ())
@@ -380,11 +377,8 @@ fn with_the_least_memory_two_nodes_that_read_from_each_other_both_finish() {
     cluster.forget(0, writer.reader(), "of 1").unwrap();
     cluster.forget(1, writer.reader(), "of 0").unwrap();
     let get = |name| Get {
-        reader: writer.reader().clone(),
-        name: Name::new(name).unwrap(),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(writer.reader(), &Name::new(name).unwrap())
     };
     let (one, other) = (
         cluster.begin_get(0, get("of 1")),

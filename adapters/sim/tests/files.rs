@@ -191,11 +191,9 @@ fn ranges_are_the_bytes_that_were_asked_for() {
     for _ in 0..60 {
         let Cut { start, end } = Cut::arbitrary(&mut gen_);
         let get = Get {
-            reader: writer.reader().clone(),
-            name: Name::new("big").unwrap(),
             range: Some(start..end),
-            version: None,
             confirmed: true,
+            ..Get::newest(writer.reader(), &Name::new("big").unwrap())
         };
         let read = range(&mut cluster, 1, get);
         let size = data.len() as u64;
@@ -217,11 +215,8 @@ fn a_range_of_a_small_file_is_cut_from_its_record() {
     let writer = cluster.namespace();
     cluster.put(0, &writer, "small", b"0123456789").unwrap();
     let get = |range| Get {
-        reader: writer.reader().clone(),
-        name: Name::new("small").unwrap(),
         range: Some(range),
-        version: None,
-        confirmed: false,
+        ..Get::newest(writer.reader(), &Name::new("small").unwrap())
     };
     assert_eq!(range(&mut cluster, 1, get(3..6)).unwrap(), b"345");
     assert_eq!(range(&mut cluster, 1, get(8..60)).unwrap(), b"89");
@@ -260,11 +255,8 @@ fn many_operations_at_once_keep_their_bytes_apart() {
             cluster.begin_get(
                 1,
                 Get {
-                    reader: writer.reader().clone(),
-                    name,
-                    range: None,
-                    version: None,
                     confirmed: true,
+                    ..Get::newest(writer.reader(), &name)
                 },
             )
         })
@@ -365,11 +357,8 @@ fn a_reader_that_takes_nothing_holds_little_and_hurts_nobody() {
     cluster.put(0, &writer, "big", &data).unwrap();
     cluster.put(0, &writer, "other", &noise(3 * MIB)).unwrap();
     let get = |name| Get {
-        reader: writer.reader().clone(),
-        name: Name::new(name).unwrap(),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(writer.reader(), &Name::new(name).unwrap())
     };
     let slow = cluster.begin_get(1, get("big"));
     cluster.stall(slow, true);
@@ -421,11 +410,8 @@ fn a_cancelled_get_lets_its_peers_stop() {
     assert!(cluster.settle(task, Duration::from_secs(10)));
     cluster.forget(1, writer.reader(), "big").unwrap();
     let get = Get {
-        reader: writer.reader().clone(),
-        name: Name::new("big").unwrap(),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(writer.reader(), &Name::new("big").unwrap())
     };
     let task = cluster.begin_get(1, get);
     assert!(cluster.run_until(

@@ -101,8 +101,12 @@ fn with_one_of_three_down_a_list_is_confirmed_and_with_two_it_is_not() {
         assert_eq!(listed.unread, 0);
     }
     cluster.kill(1);
-    let (answered, needed) = (1, 2);
-    let unconfirmed = Some(Unconfirmed { answered, needed });
+    let unconfirmed = Some(Unconfirmed {
+        answered: 1,
+        needed: 2,
+        copies: 1,
+        durable: 2,
+    });
     let (entries, listed) = cluster.list(0, list(&writer)).unwrap();
     assert_eq!(entries.len(), 20);
     assert!(entries.iter().all(|entry| entry.unconfirmed == unconfirmed));
@@ -153,13 +157,7 @@ fn every_version_of_a_history_can_be_read_though_a_node_has_missed_it() {
     let sizes: Vec<u64> = entries.iter().map(|entry| entry.size).collect();
     assert_eq!(sizes, [200, 0, 100_000, 100]);
     for entry in &entries {
-        let get = Get {
-            reader: writer.reader().clone(),
-            name: entry.name.clone(),
-            range: None,
-            version: Some(entry.id),
-            confirmed: true,
-        };
+        let get = Get::version(writer.reader(), &entry.name, entry.id);
         let task = cluster.begin_get(2, get);
         let finished = cluster.finish(task);
         if entry.removed {

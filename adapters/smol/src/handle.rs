@@ -111,13 +111,7 @@ impl Handle {
     /// # Errors
     /// [`ClientError`], for instance that there is no such file.
     pub async fn get(&self, reader: &Reader, name: &Name) -> Result<GetReader, ClientError> {
-        let get = Get {
-            reader: reader.clone(),
-            name: name.clone(),
-            range: None,
-            version: None,
-            confirmed: false,
-        };
+        let get = Get::newest(reader, name);
         self.get_with(get).await
     }
 
@@ -133,11 +127,8 @@ impl Handle {
         range: Range<u64>,
     ) -> Result<GetReader, ClientError> {
         let get = Get {
-            reader: reader.clone(),
-            name: name.clone(),
             range: Some(range),
-            version: None,
-            confirmed: false,
+            ..Get::newest(reader, name)
         };
         self.get_with(get).await
     }
@@ -178,13 +169,7 @@ impl Handle {
         name: &Name,
         version: RecordId,
     ) -> Result<GetReader, ClientError> {
-        let get = Get {
-            reader: reader.clone(),
-            name: name.clone(),
-            range: None,
-            version: Some(version),
-            confirmed: false,
-        };
+        let get = Get::version(reader, name, version);
         self.get_with(get).await
     }
 

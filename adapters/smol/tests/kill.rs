@@ -305,11 +305,8 @@ async fn write(handle: &Handle, number: u64, put: u64, mut data: Bytes) {
 
 async fn found(handle: &Handle, number: u64) -> String {
     let get = Get {
-        reader: writer().reader().clone(),
-        name: name(number),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(writer().reader(), &name(number))
     };
     match handle.get_with(get).await {
         Ok(mut reader) => {

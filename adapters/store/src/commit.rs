@@ -7,11 +7,13 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use peerhold_core::disk::{
-    Claim, Debt, DiskData, DiskDone, DiskError, DiskKind, Loaded, StoredRecord,
+    Claim, Debt, DiskData, DiskDone, DiskError, DiskKind, Loaded, RecordKey, Seen, StoredRecord,
 };
 use peerhold_core::id::{BlobId, NamespaceId};
 
-use crate::entry::{self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS};
+use crate::entry::{
+    self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS, SEEN_BODY, SEEN_KEY,
+};
 use crate::index::{BlobRow, IndexError, Tables, WriteError, Written};
 use crate::open::{DAMAGED, RESERVE, TMP};
 use crate::read::{disk_error, index_error};
@@ -465,6 +467,7 @@ impl Stage<'_, '_> {
             | DiskKind::Claim(_)
             | DiskKind::PutRecord(_)
             | DiskKind::PutDebts(_)
+            | DiskKind::NoteSeen { .. }
                 if tight =>
             {
                 Ok(Err(DiskError::NoSpace))
@@ -498,6 +501,7 @@ impl Stage<'_, '_> {
                 Ok(Ok(DiskData::Done))
             }
             DiskKind::PutDebts(debts) => self.put_debts(debts),
+            DiskKind::NoteSeen { seen, forget } => self.note_seen(seen, forget),
             DiskKind::ClearDebts(debts) => {
                 for key in debts.iter().map(entry::debt_key) {
                     if self.tables.has_debt(&key)? {
@@ -537,6 +541,7 @@ impl Stage<'_, '_> {
             starts,
             members,
             debts: self.tables.debts()?,
+            seen: self.tables.all_seen()?,
             records: self.tables.state.records,
             blobs: self.tables.state.blobs,
             lost: store.recovery.damaged,
@@ -663,6 +668,23 @@ impl Stage<'_, '_> {
             if !self.tables.has_debt(&key)? {
                 self.put(Kind::Debt, &key, &[])?;
             }
+        }
+        Ok(Ok(DiskData::Done))
+    }
+
+    fn note_seen(&mut self, seen: &[Seen], forget: &[RecordKey]) -> Result<Outcome, GroupError> {
+        for key in forget.iter().map(entry::seen_key) {
+            if self.tables.has_seen(&key)? {
+                self.put(Kind::SeenDrop, &key, &[])?;
+            }
+        }
+        let each = entry_len(SEEN_KEY, SEEN_BODY);
+        if !self.fits(seen.len().saturating_mul(each)) {
+            return Ok(Err(DiskError::NoSpace));
+        }
+        for seen in seen {
+            let key = entry::seen_key(&seen.key);
+            self.put(Kind::Seen, &key, &[&entry::seen_body(seen)])?;
         }
         Ok(Ok(DiskData::Done))
     }

@@ -5,7 +5,7 @@
 //! be compacted by looking at one key at a time.
 
 use bytes::{Buf, BufMut};
-use peerhold_core::disk::{Claim, Debt, Owed, RecordKey, StoredRecord};
+use peerhold_core::disk::{Claim, Debt, Owed, RecordKey, Seen, StoredRecord};
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use peerhold_core::version::{RecordId, Version};
 
@@ -36,6 +36,11 @@ pub(crate) enum Kind {
     Starts = 10,
     /// A record was held, and is damaged. Key: as of the record.
     RecordDamaged = 11,
+    /// What the node has seen of a name. Key: namespace, tag. Body: version,
+    /// hash of the head, order.
+    Seen = 12,
+    /// Nothing is noted of a name any more. Key: namespace, tag.
+    SeenDrop = 13,
 }
 
 impl Kind {
@@ -53,19 +58,26 @@ impl Kind {
             Members,
             Starts,
             RecordDamaged,
+            Seen,
+            SeenDrop,
         ];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     /// Whether an entry of this kind takes its key out of the store.
     pub(crate) fn drops(self) -> bool {
-        matches!(self, Self::BlobDrop | Self::ClaimDrop | Self::DebtDrop)
+        matches!(
+            self,
+            Self::BlobDrop | Self::ClaimDrop | Self::DebtDrop | Self::SeenDrop
+        )
     }
 }
 
 pub(crate) const CLAIM_BODY: usize = NamespaceId::LEN + NameTag::LEN + 4;
 pub(crate) const CLAIM_KEY: usize = BlobId::LEN + PutId::LEN;
 pub(crate) const RECORD_KEY: usize = NamespaceId::LEN + NameTag::LEN + Version::LEN + 32;
+pub(crate) const SEEN_KEY: usize = NamespaceId::LEN + NameTag::LEN;
+pub(crate) const SEEN_BODY: usize = Version::LEN + 32 + 8;
 /// Bytes before the head in a record's body.
 pub(crate) const RECORD_LENGTHS: usize = 8;
 /// Longest key of any kind: a debt's.
@@ -152,6 +164,39 @@ pub(crate) fn record(key: &[u8; RECORD_KEY], body: &bytes::Bytes) -> Option<Stor
         head: body.slice(RECORD_LENGTHS..head_end),
         meta: body.slice(head_end..meta_end),
         content: body.slice(meta_end..),
+    })
+}
+
+pub(crate) fn seen_key(key: &RecordKey) -> [u8; SEEN_KEY] {
+    let mut bytes = [0; SEEN_KEY];
+    let mut to = &mut bytes[..];
+    to.put_slice(&key.namespace.0);
+    to.put_slice(&key.tag.0);
+    bytes
+}
+
+pub(crate) fn seen_body(seen: &Seen) -> [u8; SEEN_BODY] {
+    let mut bytes = [0; SEEN_BODY];
+    let mut to = &mut bytes[..];
+    to.put_slice(&seen.id.version.to_bytes());
+    to.put_slice(&seen.id.head);
+    to.put_u64(seen.order);
+    bytes
+}
+
+/// The inverse of [`seen_key`] and [`seen_body`].
+pub(crate) fn seen(key: &[u8; SEEN_KEY], body: &[u8; SEEN_BODY]) -> Option<Seen> {
+    let (mut key, mut body) = (&key[..], &body[..]);
+    Some(Seen {
+        key: RecordKey {
+            namespace: NamespaceId(take(&mut key)?),
+            tag: NameTag(take(&mut key)?),
+        },
+        id: RecordId {
+            version: Version::from_bytes(take(&mut body)?),
+            head: take(&mut body)?,
+        },
+        order: u64::from_be_bytes(take(&mut body)?),
     })
 }
 

@@ -12,13 +12,13 @@ use std::ops::Bound::{self, Excluded, Included};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peerhold_core::disk::{Debt, RecordKey};
+use peerhold_core::disk::{Debt, RecordKey, Seen};
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, PutId};
 use peerhold_core::version::RecordId;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use self::charges::ClaimRow;
-use crate::entry::{self, CLAIM_KEY, Kind, RECORD_KEY};
+use crate::entry::{self, CLAIM_KEY, Kind, RECORD_KEY, SEEN_BODY, SEEN_KEY};
 use crate::segment::Loc;
 use crate::state::{Share, State};
 use crate::vfs::VfsFile;
@@ -27,6 +27,8 @@ type LocBytes = [u8; Loc::LEN];
 type BlobBytes = [u8; BlobRow::LEN];
 type ClaimBytes = [u8; ClaimRow::LEN];
 type RecordBytes = [u8; RecordRow::LEN];
+/// A place, then the entry's body: a start reads all of them.
+type SeenBytes = [u8; Loc::LEN + SEEN_BODY];
 
 const BLOBS: TableDefinition<'_, &[u8; 32], &BlobBytes> = TableDefinition::new("blobs");
 const CLAIMS: TableDefinition<'_, &[u8; CLAIM_KEY], &ClaimBytes> = TableDefinition::new("claims");
@@ -35,6 +37,7 @@ const RECORDS: TableDefinition<'_, &[u8; RECORD_KEY], &RecordBytes> =
 const DEBTS: TableDefinition<'_, &[u8], &LocBytes> = TableDefinition::new("debts");
 /// Bytes that count for each namespace.
 const SPACES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spaces");
+const SEEN: TableDefinition<'_, &[u8; SEEN_KEY], &SeenBytes> = TableDefinition::new("seen");
 const SEGMENTS: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("segments");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const STATE: &str = "state";
@@ -361,6 +364,7 @@ pub(crate) struct Tables<'t> {
     claims: redb::Table<'t, &'static [u8; CLAIM_KEY], &'static ClaimBytes>,
     records: redb::Table<'t, &'static [u8; RECORD_KEY], &'static RecordBytes>,
     debts: redb::Table<'t, &'static [u8], &'static LocBytes>,
+    seen: redb::Table<'t, &'static [u8; SEEN_KEY], &'static SeenBytes>,
     segments: redb::Table<'t, u32, (u64, u64)>,
     spaces: redb::Table<'t, &'static [u8; 32], u64>,
     meta: redb::Table<'t, &'static str, &'static [u8]>,
@@ -380,6 +384,7 @@ impl<'t> Tables<'t> {
             claims: txn.open_table(CLAIMS)?,
             records: txn.open_table(RECORDS)?,
             debts: txn.open_table(DEBTS)?,
+            seen: txn.open_table(SEEN)?,
             segments: txn.open_table(SEGMENTS)?,
             spaces: txn.open_table(SPACES)?,
             meta: txn.open_table(META)?,
@@ -450,6 +455,16 @@ impl<'t> Tables<'t> {
                 count(&mut self.state.debts, old.is_none());
                 old
             }
+            Kind::Seen => {
+                let (Some(key), Some(body)) = (exact(key), exact::<SEEN_BODY>(body)) else {
+                    return Ok(());
+                };
+                let mut row = [0; Loc::LEN + SEEN_BODY];
+                row[..Loc::LEN].copy_from_slice(&at);
+                row[Loc::LEN..].copy_from_slice(body);
+                let old = self.seen.insert(key, &row)?;
+                old.and_then(|old| seen_at(old.value()))
+            }
             Kind::Members => self.state.members.replace(loc),
             Kind::Starts => {
                 let Ok(starts) = body.try_into() else {
@@ -458,7 +473,7 @@ impl<'t> Tables<'t> {
                 self.state.starts = u64::from_be_bytes(starts);
                 self.state.starts_at.replace(loc)
             }
-            Kind::BlobDrop | Kind::ClaimDrop | Kind::DebtDrop => None,
+            Kind::BlobDrop | Kind::ClaimDrop | Kind::DebtDrop | Kind::SeenDrop => None,
         };
         self.change(loc.segment, i64::from(loc.len), 0);
         self.retire(old);
@@ -485,6 +500,11 @@ impl<'t> Tables<'t> {
                 let old = self.drop_claim(key)?;
                 self.state.claims = self.state.claims.saturating_sub(u64::from(old.is_some()));
                 old
+            }
+            Kind::SeenDrop => {
+                let Some(key) = exact(key) else { return Ok(()) };
+                let old = self.seen.remove(key)?;
+                old.and_then(|old| seen_at(old.value()))
             }
             _ => {
                 let old = self
@@ -536,6 +556,21 @@ impl<'t> Tables<'t> {
         Ok(debts)
     }
 
+    pub(crate) fn has_seen(&self, key: &[u8; SEEN_KEY]) -> Result<bool, IndexError> {
+        Ok(self.seen.get(key)?.is_some())
+    }
+
+    /// All that is noted as seen.
+    pub(crate) fn all_seen(&self) -> Result<Vec<Seen>, IndexError> {
+        let mut all = Vec::new();
+        for row in self.seen.iter()? {
+            let (key, row) = row?;
+            let body = seen_row(row.value()).map(|(_, body)| body);
+            all.extend(body.and_then(|body| entry::seen(key.value(), body)));
+        }
+        Ok(all)
+    }
+
     /// Whether the log still needs this entry: it is what its key's row names,
     /// or it drops a key that an older segment may set and nothing set since.
     pub(crate) fn needs(
@@ -570,6 +605,12 @@ impl<'t> Tables<'t> {
             }
             Kind::Debt | Kind::DebtDrop => {
                 self.debts.get(key)?.map(|row| Loc::from_bytes(row.value()))
+            }
+            Kind::Seen | Kind::SeenDrop => {
+                let Some(key) = exact(key) else {
+                    return Ok(false);
+                };
+                self.seen.get(key)?.and_then(|row| seen_at(row.value()))
             }
             Kind::Members => self.state.members,
             Kind::Starts => self.state.starts_at,
@@ -656,6 +697,16 @@ fn last_in(
     let row = records.range::<&[u8; RECORD_KEY]>(range)?.next_back();
     let row = row.transpose()?;
     Ok(row.map(|(key, row)| (*key.value(), RecordRow::from_bytes(row.value()))))
+}
+
+/// Where the log says what was seen, and what it says there.
+fn seen_row(row: &SeenBytes) -> Option<(Loc, &[u8; SEEN_BODY])> {
+    let (at, body) = row.split_first_chunk()?;
+    Some((Loc::from_bytes(at), exact(body)?))
+}
+
+fn seen_at(row: &SeenBytes) -> Option<Loc> {
+    seen_row(row).map(|(at, _)| at)
 }
 
 fn blob_row(kind: Kind, body: &[u8], loc: Loc) -> Option<BlobRow> {

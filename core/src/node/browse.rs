@@ -229,7 +229,7 @@ impl BrowseOp {
             Ok(opened) => {
                 let (head, meta) = *opened;
                 self.opened = true;
-                let entry = group.entry(&head, meta, needed);
+                let entry = group.entry(&head, meta, needed, ctx.config.durable);
                 let starts = |prefix: &String| entry.name.as_str().starts_with(prefix.as_str());
                 let shown = self.prefix.as_ref().is_none_or(starts);
                 group.done((shown && (self.removed || !entry.removed)).then_some(entry));

@@ -14,6 +14,7 @@ use super::events::Events;
 use super::membership::Heard;
 use super::queues::{Budget, DiskQueue, JobQueue};
 use super::roll::{Roll, fingerprint};
+use super::seen::Seen;
 use super::session::Session;
 use super::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
@@ -122,6 +123,8 @@ pub(super) struct Ctx {
     /// Operations whose records are not durable enough yet: what they owe is
     /// not to be paid before.
     pub(super) unwritten: BTreeSet<OpId>,
+    /// What was seen of names.
+    pub(super) seen: Seen,
     /// How many copies each operation owes.
     pub(super) settling: BTreeMap<OpId, u32>,
     /// Those of them that have nothing else left to do.
@@ -146,6 +149,7 @@ impl Ctx {
         let share = Budget::new(config.limits.share());
         let replicas = config.replicas;
         let book = Book::new(&config.bootstrap, config.limits.addresses as usize);
+        let seen = Seen::new(config.limits.seen as usize);
         let disk = DiskQueue::new(config.limits.disk_operations as usize);
         let members = Roll::new(&config);
         let denied = config.deny.iter().copied().collect();
@@ -183,6 +187,7 @@ impl Ctx {
             debts: BTreeMap::new(),
             owing: 0,
             unwritten: BTreeSet::new(),
+            seen,
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
             put_waiting: BTreeSet::new(),

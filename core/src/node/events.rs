@@ -2,12 +2,14 @@
 //! operation is readable, writable or so far along, however often it became
 //! so; nothing of it follows its end but that it settled.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::disk::RecordKey;
 use crate::error::OpError;
 use crate::id::OpId;
-use crate::output::{Damage, Event, Outcome};
+use crate::output::{Damage, Event, Fork, Outcome};
+use crate::version::RecordId;
 
 #[derive(Debug, Default)]
 pub(super) struct Events {
@@ -19,10 +21,15 @@ pub(super) struct Events {
     members: bool,
     /// Names whose record was told to be damaged.
     damaged: BTreeSet<RecordKey>,
+    /// Pairs of records that were told to be of one version.
+    forks: BTreeSet<(RecordKey, [RecordId; 2])>,
 }
 
 /// How many damaged names are remembered as told of.
 const DAMAGED_MAX: usize = 1024;
+
+/// How many pairs are remembered as told of.
+const FORKS_MAX: usize = 1024;
 
 impl Events {
     pub(super) fn new() -> Self {
@@ -52,6 +59,23 @@ impl Events {
     /// A record of this name was written: it may have been mended.
     pub(super) fn record_kept(&mut self, key: &RecordKey) {
         self.damaged.remove(key);
+    }
+
+    /// Whether it has been told that these two are of one version.
+    pub(super) fn has_told_fork(&self, key: RecordKey, pair: [RecordId; 2]) -> bool {
+        self.forks.contains(&(key, pair))
+    }
+
+    //# FRESH-8: It SHOULD say so once for each pair, and MUST NOT count anything as evidence
+    //# that is not signed.
+    pub(super) fn forked(&mut self, fork: Fork) {
+        let pair = fork.records.each_ref().map(|told| told.id);
+        if self.forks.len() >= FORKS_MAX && !self.has_told_fork(fork.key, pair) {
+            self.forks.clear();
+        }
+        if self.forks.insert((fork.key, pair)) {
+            self.push(Event::Forked(Box::new(fork)));
+        }
     }
 
     pub(super) fn readable(&mut self, op: OpId) {

@@ -12,9 +12,9 @@ use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
 use crate::disk::{Claim, DiskKind, RecordKey};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
-use crate::job::{Made, Work};
+use crate::job::{Made, Opener, Work};
 use crate::output::{Forget, Outcome};
-use crate::seal::{BLOB_MAX, Content, Need, RangeWalk, Reader};
+use crate::seal::{BLOB_MAX, Content, Need, RangeWalk};
 use crate::wire::message::Authority;
 
 /// Blobs that are looked at at once.
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 32;
 #[derive(Debug)]
 pub(super) struct ForgetOp {
     id: OpId,
-    reader: Reader,
+    opener: Opener,
     key: RecordKey,
     opening: Opening,
     put: Option<crate::id::PutId>,
@@ -57,13 +57,13 @@ enum Phase {
 
 impl ForgetOp {
     pub(super) fn new(ctx: &mut Ctx, id: OpId, forget: Forget) -> Self {
-        let reader = forget.reader;
-        let key = reader.key(&forget.name);
-        let opening = Opening::new(ctx, id, reader.clone(), key, None, true);
+        let key = forget.reader.key(&forget.name);
+        let opener = Opener::Reader(forget.reader);
+        let opening = Opening::new(ctx, id, opener.clone(), key, None, true);
         ctx.arm(Timer::Progress(id), ctx.config.timing.operation);
         Self {
             id,
-            reader,
+            opener,
             key,
             opening,
             put: None,
@@ -185,10 +185,10 @@ impl ForgetOp {
         }
         match answer {
             Answer::Blob { bytes, .. } => {
-                let (reader, id, key, shape) =
-                    (self.reader.clone(), need.id, need.key.clone(), need.shape());
+                let (opener, id, key, shape) =
+                    (self.opener.clone(), need.id, need.key.clone(), need.shape());
                 let work = Work::OpenNode {
-                    reader,
+                    opener,
                     id,
                     key,
                     shape,

@@ -13,14 +13,14 @@ use super::sources::Sources;
 use super::task::{Answer, JobTask, Step, Waiter};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
-use crate::job::{Made, Work};
-use crate::output::{Event, FileInfo, Get, Outcome};
-use crate::seal::{BLOB_MAX, Content, Need, RangeWalk, Reader};
+use crate::job::{Made, Opener, Work};
+use crate::output::{Access, Event, FileInfo, Get, Outcome, Unconfirmed};
+use crate::seal::{BLOB_MAX, Content, Need, RangeWalk};
 
 #[derive(Debug)]
 pub(super) struct GetOp {
     id: OpId,
-    reader: Reader,
+    opener: Opener,
     wanted: Option<Range<u64>>,
     opening: Opening,
     file: Option<FileInfo>,
@@ -48,13 +48,28 @@ struct Piece {
 
 impl GetOp {
     pub(super) fn new(ctx: &mut Ctx, id: OpId, get: Get) -> Self {
-        let reader = get.reader;
-        let key = reader.key(&get.name);
-        let opening = Opening::new(ctx, id, reader.clone(), key, get.version, get.confirmed);
+        let (opener, key, version) = match get.access {
+            Access::Name {
+                reader,
+                name,
+                version,
+            } => {
+                let key = reader.key(&name);
+                (Opener::Reader(reader), key, version)
+            }
+            Access::File(file) => {
+                let (key, id) = (file.key(), file.id());
+                (Opener::File(file), key, Some(id))
+            }
+        };
+        let mut opening = Opening::new(ctx, id, opener.clone(), key, version, get.confirmed);
+        if version.is_none() {
+            opening.freshly(ctx, get.older);
+        }
         ctx.arm(Timer::Progress(id), ctx.config.timing.operation);
         Self {
             id,
-            reader,
+            opener,
             wanted: get.range,
             opening,
             file: None,
@@ -163,7 +178,7 @@ impl GetOp {
                 let (id, key) = (piece.need.id, piece.need.key.clone());
                 let work = if piece.need.level > 0 {
                     Work::OpenNode {
-                        reader: self.reader.clone(),
+                        opener: self.opener.clone(),
                         id,
                         key,
                         shape: piece.need.shape(),
@@ -371,6 +386,8 @@ impl Opens for GetOp {
             }
         };
         let file = FileInfo {
+            key: open.head.key(),
+            siv: open.head.head().siv,
             name: open.meta.name,
             size,
             modified: open.meta.modified,
@@ -382,7 +399,10 @@ impl Opens for GetOp {
         match open.content {
             //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
             //# there is no such file.
-            Content::Removed => return self.end(ctx, Err(OpError::NotFound)),
+            Content::Removed => {
+                let error = open.unconfirmed.map_or(OpError::NotFound, doubted);
+                return self.end(ctx, Err(error));
+            }
             Content::Inline(bytes) => {
                 // The content's length is the file's: opening has checked it.
                 let part = bytes.slice(range.start as usize..range.end as usize);
@@ -415,6 +435,25 @@ impl Opens for GetOp {
             give_room(ctx, &mut self.held);
         }
         ctx.events.finished(self.id, result);
+    }
+}
+
+/// What a removal comes to that may not be found again, or not be the newest.
+fn doubted(doubt: Unconfirmed) -> OpError {
+    let Unconfirmed {
+        answered,
+        needed,
+        copies,
+        durable,
+    } = doubt;
+    if answered < needed {
+        OpError::Unconfirmed { answered, needed }
+    } else {
+        OpError::Unavailable {
+            copies,
+            needed: durable,
+            unknown: false,
+        }
     }
 }
 

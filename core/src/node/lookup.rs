@@ -2,7 +2,7 @@
 //! operation.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::ctx::{Ctx, Timer};
@@ -52,6 +52,10 @@ pub(super) struct Lookup {
     replicas: BTreeMap<NodeId, Asked>,
     /// The deadline for missing answers has passed.
     late: bool,
+    /// Less than this is not enough while there may be more.
+    floor: Option<RecordId>,
+    /// Records of one version that were told of, two each.
+    pairs: BTreeSet<[RecordId; 2]>,
 }
 
 impl Lookup {
@@ -71,7 +75,19 @@ impl Lookup {
             needed,
             replicas: BTreeMap::new(),
             late: false,
+            floor: None,
+            pairs: BTreeSet::new(),
         }
+    }
+
+    /// An agreement on less than this is not enough: everyone's word is waited
+    /// for.
+    pub(super) fn set_floor(&mut self, floor: Option<RecordId>) {
+        self.floor = floor;
+    }
+
+    pub(super) fn key(&self) -> RecordKey {
+        self.key
     }
 
     /// Asks every replica that has not been asked, once the members are
@@ -177,10 +193,7 @@ impl Lookup {
             return true;
         }
         let enough = self.answered() >= self.needed;
-        let waiting = self
-            .replicas
-            .values()
-            .any(|asked| matches!(asked, Asked::Waiting));
+        let waiting = self.is_waiting();
         match self.until {
             Until::Quorum => enough,
             //# READ-2: While answers disagree, or tell of no record, a reader MUST
@@ -192,13 +205,22 @@ impl Lookup {
         }
     }
 
-    /// Whether a read quorum holds the same newest record. That nobody holds
-    /// any is only believed of all.
+    /// Whether someone may still answer in time.
+    pub(super) fn is_waiting(&self) -> bool {
+        let waiting = |asked: &Asked| matches!(asked, Asked::Waiting);
+        !self.late && self.replicas.values().any(waiting)
+    }
+
+    /// Whether a read quorum holds the same newest record, and it is not below
+    /// the floor. That nobody holds any is only believed of all.
     fn agreed(&self) -> bool {
         let Some(newest) = self.newest().map(|(_, newest)| newest.id()) else {
             return false;
         };
-        self.holders(newest).count() >= self.needed
+        //# FRESH-3: Before it settles for an older record than it has seen, or for none, a
+        //# reader MUST wait for all replicas to answer or fail, or for its own deadline.
+        self.floor.is_none_or(|floor| newest >= floor)
+            && self.holders(newest).count() >= self.needed
     }
 
     fn told(&self) -> impl Iterator<Item = (NodeId, Option<&StoredRecord>)> {
@@ -216,6 +238,23 @@ impl Lookup {
         self.told()
             .filter_map(|(node, record)| Some((node, record?)))
             .max_by_key(|(_, record)| (record.id(), is_whole(record)))
+    }
+
+    /// The records that were told of.
+    pub(super) fn records(&self) -> impl Iterator<Item = &StoredRecord> {
+        self.told().filter_map(|(_, record)| record)
+    }
+
+    /// Whether these two are looked at for the first time.
+    pub(super) fn is_new_pair(&mut self, pair: [RecordId; 2]) -> bool {
+        self.pairs.insert(pair)
+    }
+
+    /// Who holds this record or a newer one.
+    pub(super) fn holders_from(&self, of: RecordId) -> impl Iterator<Item = NodeId> {
+        self.told()
+            .filter(move |(_, record)| record.is_some_and(|record| record.id() >= of))
+            .map(|(node, _)| node)
     }
 
     /// Who holds this record.

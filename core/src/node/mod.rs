@@ -10,6 +10,7 @@ mod ctx;
 mod debts;
 mod events;
 mod forget;
+mod fork;
 mod gate;
 mod get;
 mod grants;
@@ -24,6 +25,7 @@ mod queues;
 mod reach;
 mod roll;
 mod rows;
+mod seen;
 mod serve;
 mod session;
 mod sources;
@@ -422,6 +424,7 @@ impl Node {
             DiskTask::Hold(waiter, claim) => self.own_claimed(waiter, claim, result),
             DiskTask::DebtRecord(debt) => self.debt_record(debt, result),
             DiskTask::Members => self.members_kept(result),
+            DiskTask::Seen => self.ctx.seen_written(result),
             DiskTask::DebtsCleared => {
                 if let Err(error) = result {
                     self.ctx.events.push(Event::Trouble(error));
@@ -467,6 +470,7 @@ impl Node {
             starts,
             members,
             debts,
+            seen,
             records,
             blobs,
             ..
@@ -479,6 +483,8 @@ impl Node {
         ctx.ready = true;
         ctx.holding = records > 0 || blobs > 0;
         ctx.writer = Version::writer(&ctx.me(), starts);
+        ctx.seen.load(seen);
+        ctx.write_seen();
         ctx.debts = debts.into_iter().map(|debt| (debt, None)).collect();
         ctx.events.push(Event::Ready);
         self.load_members(members.as_deref());
@@ -518,11 +524,13 @@ impl Node {
             (JobTask::Authority(conn, shown), Made::Authority(signed)) => {
                 self.authority_checked(conn, shown, signed);
             }
+            (JobTask::Fork(tellers), Made::Pair(pair)) => self.ctx.fork_checked(*tellers, *pair),
             (
                 JobTask::Keep { .. }
                 | JobTask::Acquire(_)
                 | JobTask::Debt(..)
-                | JobTask::Authority(..),
+                | JobTask::Authority(..)
+                | JobTask::Fork(_),
                 _,
             ) => {}
         }

@@ -1,18 +1,19 @@
 //! Finding and opening a record of a name: what a get and a forget begin with.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::copies::Copy;
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until, is_whole};
-use super::task::{Answer, JobTask, Step, Waiter};
+use super::task::{Answer, JobTask, No, Step, Waiter};
 use crate::disk::{RecordKey, StoredRecord};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
-use crate::job::{Made, Work};
+use crate::job::{Made, Opener, Work};
 use crate::output::{Outcome, Unconfirmed};
-use crate::seal::{Content, Meta, Reader, RecordError, SignedHead};
+use crate::seal::{Content, Meta, RecordError, SignedHead};
 use crate::version::RecordId;
 
 /// An operation that begins by opening a record.
@@ -47,10 +48,22 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Opening {
     op: OpId,
-    reader: Reader,
+    opener: Opener,
+    key: RecordKey,
     confirmed: bool,
+    fresh: Option<Fresh>,
     lookup: Lookup,
     state: State,
+}
+
+/// What an answer must keep to that is to be found ever after.
+#[derive(Clone, Copy, Debug)]
+struct Fresh {
+    /// What this node had seen of the name when the operation began: what it
+    /// sees meanwhile may be newer than what was true then.
+    seen: Option<RecordId>,
+    /// Less than that is taken, too.
+    older: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +76,20 @@ enum State {
     },
     /// What this replica told.
     Checking(NodeId, Box<StoredRecord>),
+    /// It is open, and too few replicas are known to hold it.
+    Copying(Box<Copying>),
     Done,
+}
+
+/// A record on its way to replicas that lack it.
+#[derive(Debug)]
+struct Copying {
+    open: Open,
+    record: StoredRecord,
+    /// Those who lacked it.
+    others: BTreeMap<NodeId, Copy>,
+    /// No more copies are waited for.
+    late: bool,
 }
 
 impl Opening {
@@ -71,7 +97,7 @@ impl Opening {
     pub(super) fn new(
         ctx: &mut Ctx,
         op: OpId,
-        reader: Reader,
+        opener: Opener,
         key: RecordKey,
         at: Option<RecordId>,
         confirmed: bool,
@@ -80,13 +106,23 @@ impl Opening {
         let lookup = Lookup::new(ctx, op, Step::Lookup, key, until);
         let mut opening = Self {
             op,
-            reader,
+            opener,
+            key,
             confirmed,
+            fresh: None,
             lookup,
             state: State::Looking,
         };
         opening.lookup.start(ctx);
         opening
+    }
+
+    /// Answers with nothing older than what this node has seen, unless `older`
+    /// and there is nothing newer, and with nothing that W replicas do not hold.
+    pub(super) fn freshly(&mut self, ctx: &Ctx, older: bool) {
+        let seen = ctx.seen.get(&self.key);
+        self.lookup.set_floor(seen);
+        self.fresh = Some(Fresh { seen, older });
     }
 
     /// Members or a peer have changed: asks those who can be asked now.
@@ -100,6 +136,10 @@ impl Opening {
 
     /// The deadline for missing answers has passed.
     pub(super) fn late(&mut self, ctx: &mut Ctx) -> Result<Option<Open>, OpError> {
+        if let State::Copying(copying) = &mut self.state {
+            copying.late = true;
+            return self.copy(ctx);
+        }
         self.lookup.set_late();
         self.look(ctx).map(|()| None)
     }
@@ -119,7 +159,12 @@ impl Opening {
         match (step, &self.state) {
             (Step::Lookup, _) => {
                 self.lookup.answer(ctx, from, answer);
+                self.lookup.look_for_forks(ctx);
                 self.look(ctx)?;
+                return self.copy(ctx);
+            }
+            (Step::Copies, State::Copying(_)) => {
+                return self.copied(ctx, from, answer);
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {
                 Answer::Record(Some(record))
@@ -136,6 +181,24 @@ impl Opening {
         Ok(None)
     }
 
+    /// A replica keeps the record, or not.
+    fn copied(
+        &mut self,
+        ctx: &mut Ctx,
+        from: NodeId,
+        answer: Answer,
+    ) -> Result<Option<Open>, OpError> {
+        if let State::Copying(copying) = &mut self.state {
+            let copy = match answer {
+                Answer::Held => Copy::Durable,
+                Answer::No(no) => Copy::Failed(no),
+                _ => Copy::Failed(No::Unreachable),
+            };
+            copying.others.insert(from, copy);
+        }
+        self.copy(ctx)
+    }
+
     fn look(&mut self, ctx: &mut Ctx) -> Result<(), OpError> {
         if !matches!(self.state, State::Looking) || !self.lookup.is_done() {
             return Ok(());
@@ -150,7 +213,7 @@ impl Opening {
             return Err(OpError::Unconfirmed { answered, needed });
         }
         let Some((from, newest)) = newest else {
-            return Err(OpError::NotFound);
+            return Err(self.too_old(None).unwrap_or(OpError::NotFound));
         };
         if is_whole(newest) {
             let record = Box::new(newest.clone());
@@ -193,11 +256,11 @@ impl Opening {
     }
 
     fn check(&mut self, ctx: &mut Ctx, from: NodeId, record: Box<StoredRecord>) {
-        let reader = self.reader.clone();
+        let opener = self.opener.clone();
         self.state = State::Checking(from, record.clone());
         ctx.timers.cancel(Timer::Answer(self.op));
         ctx.job(
-            Work::OpenRecord { reader, record },
+            Work::OpenRecord { opener, record },
             JobTask::Op(self.op, Step::Body),
         );
     }
@@ -210,17 +273,16 @@ impl Opening {
         match result {
             Ok(opened) => {
                 let (head, meta, content) = *opened;
-                self.repair(ctx);
-                let (answered, needed) = self.answers();
-                // One that was named is that one, whoever told it.
-                let confirmed = answered >= needed || self.lookup.named().is_some();
-                let unconfirmed = (!confirmed).then_some(Unconfirmed { answered, needed });
-                Ok(Some(Open {
+                if let Some(error) = self.too_old(Some(head.id())) {
+                    return Err(error);
+                }
+                let open = Open {
                     head,
                     meta,
                     content,
-                    unconfirmed,
-                }))
+                    unconfirmed: None,
+                };
+                self.is_open(ctx, open)
             }
             Err(error) if is_forged(&error) => {
                 //# READ-4: A record whose head, signature or parts do not bear
@@ -236,19 +298,112 @@ impl Opening {
         }
     }
 
-    /// Hands the record on to replicas that lack it.
-    fn repair(&mut self, ctx: &mut Ctx) {
-        if let State::Checking(_, record) = core::mem::replace(&mut self.state, State::Done) {
+    //# FRESH-4: A get of a name's newest record that finds an older one than it has seen of
+    //# it, or none, MUST fail, with both, unless its caller takes what there is.
+    fn too_old(&self, found: Option<RecordId>) -> Option<OpError> {
+        let Fresh { seen, older } = self.fresh?;
+        let seen = seen.filter(|seen| !older && found < Some(*seen))?;
+        Some(OpError::Older { found, seen })
+    }
+
+    /// The record is open: hands it on to replicas that lack it.
+    fn is_open(&mut self, ctx: &mut Ctx, open: Open) -> Result<Option<Open>, OpError> {
+        let State::Checking(_, record) = core::mem::replace(&mut self.state, State::Done) else {
+            return Ok(None);
+        };
+        let id = record.id();
+        // One that was named is that one, whoever told it.
+        if self.lookup.named().is_some() {
+            return Ok(Some(open));
+        }
+        let copies = self.copies(id);
+        if copies >= usize::from(ctx.config.durable) || self.fresh.is_none() {
             //# READ-5: A reader SHOULD hand on the newest record, which it has opened,
             //# to replicas that answered with an older one or none, or refused as
             //# failed.
-            if self.lookup.named().is_some() {
-                return;
-            }
-            for node in self.lookup.stale(record.id()) {
+            for node in self.lookup.stale(id) {
                 ctx.keep(node, &record, true, Waiter::Nobody);
             }
+            return self.answered(ctx, open, copies).map(Some);
         }
+        ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
+        self.state = State::Copying(Box::new(Copying {
+            open,
+            record: *record,
+            others: BTreeMap::new(),
+            late: false,
+        }));
+        self.copy(ctx)
+    }
+
+    /// How many replicas are known to hold this record, or a newer one.
+    fn copies(&self, of: RecordId) -> usize {
+        let mut nodes: BTreeSet<NodeId> = self.lookup.holders_from(of).collect();
+        if let State::Copying(copying) = &self.state {
+            let held = copying.others.iter();
+            let held = held.filter(|(_, copy)| **copy == Copy::Durable);
+            nodes.extend(held.map(|(node, _)| *node));
+        }
+        nodes.len()
+    }
+
+    /// Has the record kept by replicas that lack it, until W hold it or no
+    /// more can be had.
+    fn copy(&mut self, ctx: &mut Ctx) -> Result<Option<Open>, OpError> {
+        let State::Copying(copying) = &mut self.state else {
+            return Ok(None);
+        };
+        //# FRESH-2: A get that finds a name's newest record at fewer than W replicas MUST have
+        //# it kept by others, handed on, until W hold it, before it answers. Where they cannot
+        //# be had within the reader's deadline it MUST say that what it returns is
+        //# unconfirmed, and how many there were of how many; or fail, if its caller wants only
+        //# what is confirmed.
+        let id = copying.record.id();
+        for node in self.lookup.stale(id) {
+            copying.others.entry(node).or_insert_with(|| {
+                let waiter = Waiter::Op(self.op, Step::Copies);
+                ctx.keep(node, &copying.record, true, waiter);
+                Copy::Asked
+            });
+        }
+        let asked = copying.others.values().any(|copy| *copy == Copy::Asked);
+        let more = !copying.late && (asked || self.lookup.is_waiting());
+        let copies = self.copies(id);
+        if more && copies < usize::from(ctx.config.durable) {
+            return Ok(None);
+        }
+        match core::mem::replace(&mut self.state, State::Done) {
+            State::Copying(copying) => self.answered(ctx, copying.open, copies).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The record is what is answered, which so many replicas hold.
+    fn answered(&self, ctx: &mut Ctx, open: Open, copies: usize) -> Result<Open, OpError> {
+        ctx.timers.cancel(Timer::Answer(self.op));
+        let (answered, needed) = self.answers();
+        let (held, durable) = (copies as u8, ctx.config.durable);
+        let lacks = self.fresh.is_some() && held < durable;
+        if lacks && self.confirmed {
+            return Err(OpError::Unavailable {
+                copies: held,
+                needed: durable,
+                unknown: false,
+            });
+        }
+        if held >= durable {
+            ctx.note_seen(self.key, open.head.id());
+        }
+        let unconfirmed = (lacks || answered < needed).then_some(Unconfirmed {
+            answered,
+            needed,
+            copies: held,
+            durable,
+        });
+        Ok(Open {
+            unconfirmed,
+            ..open
+        })
     }
 }
 

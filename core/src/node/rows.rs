@@ -76,10 +76,11 @@ impl Group {
     }
 
     /// The candidate is this.
-    pub(super) fn entry(&self, head: &SignedHead, meta: Meta, needed: usize) -> Entry {
+    pub(super) fn entry(&self, head: &SignedHead, meta: Meta, needed: usize, durable: u8) -> Entry {
         let tellers = self.candidates.last().map(|(_, tellers)| tellers);
         let told = |node: &&NodeId| tellers.is_some_and(|tellers| tellers.contains(node));
         let answered = self.answered.len();
+        let copies = self.answered.iter().filter(told).count() as u8;
         Entry {
             name: meta.name,
             size: meta.size,
@@ -88,10 +89,12 @@ impl Group {
             id: head.id(),
             put: head.head().put,
             removed: head.head().kind == RecordKind::Remove,
-            copies: self.answered.iter().filter(told).count() as u8,
+            copies,
             unconfirmed: (answered < needed).then_some(Unconfirmed {
                 answered: answered as u8,
                 needed: needed as u8,
+                copies,
+                durable,
             }),
         }
     }

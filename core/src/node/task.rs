@@ -2,6 +2,7 @@
 //! they leave word for each other.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -31,6 +32,8 @@ pub(super) enum Step {
     Newest,
     /// The whole of the record that was chosen.
     Body,
+    /// The newest record, at replicas that lack it.
+    Copies,
     /// One of a put's blobs, by its number in the put.
     Blob(u64),
     /// One of a get's blobs, by its number in the get.
@@ -109,6 +112,8 @@ pub(super) enum DiskTask {
     /// A record for a member that has missed it.
     DebtRecord(Debt),
     DebtsCleared,
+    /// What was seen is being written down.
+    Seen,
 }
 
 /// What a job was for.
@@ -123,6 +128,8 @@ pub(super) enum JobTask {
     },
     /// A blob is checked before it is kept.
     Acquire(Wanted),
+    /// Two records of one version, each with who told of it.
+    Fork(Box<[Vec<NodeId>; 2]>),
     /// A peer's record is checked before it is handed on to who lacks it.
     Debt(Debt, NodeId),
     /// What a peer shows with its claims, by its hash.

@@ -114,6 +114,19 @@ pub fn open_node(
     shape: &Shape,
     bytes: &[u8],
 ) -> Result<Node, OpenError> {
+    //# SEAL-11: A reader MUST recompute a node's key from what it opened and
+    //# refuse the node if it differs from the key that its parent or record gave.
+    open_with(id, key, shape, bytes, |node| reader.node_key(node) == *key)
+}
+
+/// Opens a node of which `is_right` is told, in clear and header included.
+pub(super) fn open_with(
+    id: &BlobId,
+    key: &BlobKey,
+    shape: &Shape,
+    bytes: &[u8],
+    is_right: impl FnOnce(&[u8]) -> bool,
+) -> Result<Node, OpenError> {
     if BlobId::of(bytes) != *id {
         return Err(OpenError::OtherBlob);
     }
@@ -134,9 +147,7 @@ pub fn open_node(
         .zip(pairs)
         .map(|(id, pair)| entry(*id, pair))
         .collect();
-    //# SEAL-11: A reader MUST recompute a node's key from what it opened and
-    //# refuse the node if it differs from the key that its parent or record gave.
-    if reader.node_key(&node) != *key {
+    if !is_right(&node) {
         return Err(OpenError::OtherKey);
     }
     check_shape(shape, &entries)?;

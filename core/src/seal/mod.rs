@@ -5,7 +5,7 @@
 //! [`tree`] builds the tree, [`walk`] reads a range of it). A signed
 //! [`record`] names the file and its root; a signed [`grant`] lets replicas
 //! keep its blobs before there is a record. All keys come from one namespace
-//! secret ([`keys`]).
+//! secret ([`keys`]); one version's alone can be handed on ([`share`]).
 //!
 //! 1. Every cipher key is derived from what it covers and every IV is zero, so
 //!    no key and counter cover two different plaintexts, whatever clocks,
@@ -28,6 +28,7 @@ pub mod keys;
 pub mod manifest;
 pub mod name;
 pub mod record;
+pub mod share;
 mod signature;
 pub mod tree;
 pub mod walk;
@@ -51,6 +52,7 @@ pub use record::{
     CONTENT_MAX, Content, Draft, INLINE_MAX, META_MAX, Meta, SealedRecord, open_meta, open_record,
     seal_record,
 };
+pub use share::{FileCapability, open_shared_node, open_shared_record};
 pub use signature::verify_signature;
 pub use tree::{PendingNode, TreeBuilder};
 pub use walk::{Need, RangeWalk};

@@ -150,7 +150,7 @@ pub fn open_meta(reader: &Reader, head: &SignedHead, meta: &[u8]) -> Result<Meta
     same_namespace(reader, head)?;
     head.check_meta(meta)?;
     let mut meta = Vec::from(meta);
-    apply_body(reader, &head.head().siv, &mut meta, &mut [])?;
+    apply_body(&reader.body_key(&head.head().siv), &mut meta, &mut [])?;
     Meta::open(reader, head, &meta)
 }
 
@@ -165,7 +165,7 @@ pub fn open_record(
     head.check_parts(meta, content)?;
     let mut meta = Vec::from(meta);
     let mut content = Zeroizing::new(Vec::from(content));
-    apply_body(reader, &head.head().siv, &mut meta, &mut content)?;
+    apply_body(&reader.body_key(&head.head().siv), &mut meta, &mut content)?;
     //# SEAL-22: Who opens a whole body MUST recompute `siv` and refuse the record
     //# if it differs.
     let siv = reader.siv(&head.head().bound(), &meta, &content);
@@ -173,6 +173,15 @@ pub fn open_record(
         return Err(RecordError::Siv);
     }
     let meta = Meta::open(reader, head, &meta)?;
+    with_content(head, meta, content)
+}
+
+/// Reads a content that was opened, and checks that the meta fits it.
+pub(super) fn with_content(
+    head: &SignedHead,
+    meta: Meta,
+    content: Zeroizing<Vec<u8>>,
+) -> Result<(Meta, Content), RecordError> {
     let content = Content::decode(head.head(), &meta, content)?;
     meta.check(&content)?;
     Ok((meta, content))
@@ -205,7 +214,7 @@ fn seal_unchecked(
     //# encoding up to `siv`, the meta and the content in clear, each behind its
     //# length in 64 bits.
     head.siv = reader.siv(&head.bound(), &meta, &content).into();
-    apply_body(reader, &head.siv, &mut meta, &mut content)?;
+    apply_body(&reader.body_key(&head.siv), &mut meta, &mut content)?;
     head.meta_hash = blake3::hash(&meta).into();
     head.content_hash = blake3::hash(&content).into();
     let head = SignedHead::sign(writer, head)?;
@@ -231,7 +240,7 @@ impl Meta {
     //# SEAL-18: An opened meta MUST be exactly name, size, time of change in Unix
     //# milliseconds or null, and chunk size (1 to 1,048,576), as one CBOR array
     //# in the encoding that heads have.
-    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut d = Decoder::new(bytes);
         let malformed = |_| RecordError::Meta;
         d.array().map_err(malformed)?;
@@ -355,13 +364,11 @@ impl Content {
 
 //# SEAL-21: The body MUST be sealed under `keyed_hash(seal root, siv)` as one
 //# keystream: the meta from byte 0 on, the content from byte len(meta) on.
-fn apply_body(
-    reader: &Reader,
-    siv: &[u8; 32],
+pub(super) fn apply_body(
+    key: &BlobKey,
     meta: &mut [u8],
     content: &mut [u8],
 ) -> Result<(), KeystreamEnd> {
-    let key = reader.body_key(siv);
     cipher::apply(key.expose(), 0, meta)?;
     cipher::apply(key.expose(), meta.len() as u64, content)
 }

@@ -5,18 +5,18 @@ use super::value::{Decoder, Malformed, Out, Readable, Written, array_of, fields,
 use crate::config::{Bootstrap, ClusterKey, Config, Limits, Timing};
 use crate::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Page, Part, RecordKey, Row,
-    StoredRecord,
+    Seen, StoredRecord,
 };
 use crate::error::{Busy, OpError, PeerFault, PushError, QuotaOf};
 use crate::id::{BlobId, ConnId, NameTag, NamespaceId, NodeId, OpId, PutId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::job::Job;
 use crate::output::{
-    Damage, Entry, Event, FileInfo, Forget, Get, History, List, Listed, Outcome, Put, Remove,
-    Restore, Stored, Unconfirmed,
+    Access, Damage, Entry, Event, FileInfo, Forget, Fork, Get, History, List, Listed, Outcome, Put,
+    Remove, Restore, Stored, Told, Unconfirmed,
 };
 use crate::policy::{Policy, Storing, Terms};
-use crate::seal::{Name, Reader, Writer};
+use crate::seal::{FileCapability, Name, Reader, Writer};
 use crate::time::{Instant, UnixMillis};
 use crate::version::{RecordId, Version};
 
@@ -57,6 +57,7 @@ fields!(Limits {
     addresses,
     debts,
     peer_bytes,
+    seen,
 });
 fields!(Timing {
     admission,
@@ -77,11 +78,14 @@ fields!(Put {
     modified,
 });
 fields!(Get {
-    reader,
-    name,
+    access,
     range,
-    version,
     confirmed,
+    older,
+});
+variants!(Access {
+    Name { reader, name, version },
+    File(file),
 });
 fields!(List {
     reader,
@@ -122,6 +126,7 @@ variants!(out DiskKind {
     PutMembers(members),
     PutDebts(debts),
     ClearDebts(debts),
+    NoteSeen { seen, forget },
 });
 variants!(DiskData {
     Done,
@@ -153,6 +158,7 @@ fields!(Loaded {
     starts,
     members,
     debts,
+    seen,
     records,
     blobs,
     lost,
@@ -166,6 +172,7 @@ fields!(Claim {
     put,
 });
 fields!(Debt { target, owed });
+fields!(Seen { key, id, order });
 fields!(RecordKey { namespace, tag });
 fields!(StoredRecord {
     key,
@@ -195,6 +202,7 @@ variants!(out Event {
     Finished { op, result },
     Settled { op },
     Lied { peer },
+    Forked(fork),
     Damaged(damage),
     Trouble(error),
 });
@@ -218,12 +226,16 @@ fields!(out Stored {
     copies,
     replicas,
 });
+fields!(out Fork { key, records });
+fields!(out Told { id, head, by });
 fields!(out FileInfo {
+    key,
     name,
     size,
     modified,
     id,
     put,
+    siv,
     range,
     unconfirmed,
 });
@@ -246,7 +258,12 @@ fields!(out Listed {
     needed,
     unread,
 });
-fields!(out Unconfirmed { answered, needed });
+fields!(out Unconfirmed {
+    answered,
+    needed,
+    copies,
+    durable,
+});
 variants!(out PeerFault {
     AdmissionTimeout,
     Version(version),
@@ -268,6 +285,7 @@ variants!(out OpError {
     Unavailable { copies, needed, unknown },
     Indebted { debts },
     OverQuota { member, of, limit, used, unknown },
+    Older { found, seen },
     Unconfirmed { answered, needed },
     Missing,
     Unreadable(why),
@@ -367,6 +385,13 @@ impl Readable for [u8; 32] {
     }
 }
 
+impl Written for [Told; 2] {
+    fn write(&self, out: &mut Out<'_>) {
+        out.array(2);
+        self.iter().for_each(|told| told.write(out));
+    }
+}
+
 impl Written for Version {
     fn write(&self, out: &mut Out<'_>) {
         out.fixed(&self.to_bytes());
@@ -455,6 +480,18 @@ impl Readable for Reader {
         let namespace = Readable::read(d)?;
         let keys = [fixed(d)?, fixed(d)?, fixed(d)?, fixed(d)?, fixed(d)?];
         Ok(Self::from_exposed(namespace, keys))
+    }
+}
+
+impl Written for FileCapability {
+    fn write(&self, out: &mut Out<'_>) {
+        out.fixed(&*self.to_bytes());
+    }
+}
+
+impl Readable for FileCapability {
+    fn read(d: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        fixed(d).map(|bytes| Self::from_bytes(&bytes))
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerhold_core::disk::{
-    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Page, Part, RecordKey, Row, StoredRecord,
+    Claim, Debt, DiskData, DiskError, DiskKind, Loaded, Page, Part, RecordKey, Row, Seen,
+    StoredRecord,
 };
 use peerhold_core::members::{Member, Members, State};
 use peerhold_core::{
@@ -49,13 +50,11 @@ pub(crate) fn put_of(name: &str) -> Put {
 }
 
 pub(crate) fn get_of(name: &str) -> Get {
-    Get {
-        reader: writer().reader().clone(),
-        name: Name::new(name).unwrap(),
-        range: None,
-        version: None,
-        confirmed: false,
-    }
+    Get::newest(writer().reader(), &self::name(name))
+}
+
+pub(crate) fn name(name: &str) -> Name {
+    Name::new(name).unwrap()
 }
 
 /// An entry of the member map.
@@ -83,6 +82,7 @@ pub(crate) struct Disk {
     pub(crate) claims: BTreeSet<Claim>,
     pub(crate) records: BTreeMap<RecordKey, Vec<StoredRecord>>,
     pub(crate) debts: BTreeSet<Debt>,
+    pub(crate) seen: BTreeMap<RecordKey, Seen>,
     /// Records of which only the ids can be read.
     pub(crate) damaged: BTreeSet<RecordId>,
     /// What a load answers beside the above.
@@ -134,6 +134,7 @@ impl Disk {
                     starts: self.starts,
                     members: self.members.clone(),
                     debts: self.debts.iter().copied().collect(),
+                    seen: self.seen.values().copied().collect(),
                     records: self.records.len() as u64,
                     blobs: self.blobs.len() as u64,
                     ..self.loaded.clone()
@@ -203,6 +204,11 @@ impl Disk {
             DiskKind::PutMembers(members) => self.members = Some(members.clone()),
             DiskKind::PutDebts(debts) => self.debts.extend(debts),
             DiskKind::ClearDebts(debts) => self.debts.retain(|debt| !debts.contains(debt)),
+            DiskKind::NoteSeen { seen, forget } => {
+                assert!(seen.iter().all(|seen| !forget.contains(&seen.key)));
+                self.seen.retain(|key, _| !forget.contains(key));
+                self.seen.extend(seen.iter().map(|seen| (seen.key, *seen)));
+            }
             other => panic!("an unknown operation: {other:?}"),
         }
         Ok(DiskData::Done)

@@ -141,8 +141,7 @@ fn where_too_few_replicas_can_tell_an_entry_is_unconfirmed() {
     cluster.members[2].disk.damaged.insert(newest.id());
     let (entries, _) = cluster.names();
     let found = entries.iter().find(|entry| entry.size == 31).unwrap();
-    let (answered, needed) = (1, 2);
-    assert_eq!(found.unconfirmed, Some(Unconfirmed { answered, needed }));
+    assert_eq!(found.unconfirmed, Some(unconfirmed(1)));
 }
 
 fn flip(record: &StoredRecord, change: impl Fn(&mut StoredRecord)) -> StoredRecord {
@@ -371,8 +370,7 @@ fn with_w_silent_members_all_is_unconfirmed_and_slots_are_unread() {
     let (entries, listed) = cluster.names();
     let all = in_order(vec![("a", 10, 1), ("b", 20, 1), ("c", 30, 1)]);
     assert_eq!(shown(&entries), all);
-    let (answered, needed) = (1, 2);
-    let unconfirmed = Some(Unconfirmed { answered, needed });
+    let unconfirmed = Some(unconfirmed(1));
     assert!(entries.iter().all(|entry| entry.unconfirmed == unconfirmed));
     let expected = Listed {
         answered: 1,
@@ -735,4 +733,14 @@ fn a_get_is_not_a_listing() {
     let op = cluster.list(list_of());
     cluster.serve();
     assert_eq!(cluster.host.node.poll_data(op, 100), None);
+}
+
+/// One replica of two has told, and holds so many copies.
+fn unconfirmed(copies: u8) -> Unconfirmed {
+    Unconfirmed {
+        answered: 1,
+        needed: 2,
+        copies,
+        durable: 2,
+    }
 }

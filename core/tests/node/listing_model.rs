@@ -138,6 +138,8 @@ impl Model {
         let unconfirmed = (answered < NEEDED).then_some(Unconfirmed {
             answered: answered as u8,
             needed: NEEDED as u8,
+            copies,
+            durable: 2,
         });
         Some((newest, copies, unconfirmed))
     }

@@ -11,6 +11,7 @@ mod byzantine;
 mod damage;
 mod debts;
 mod forgetting;
+mod freshness;
 mod gate;
 mod intruders;
 mod lies;

@@ -6,16 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskKind, StoredRecord};
 use peerhold_core::wire::message::{self, Found, Lookup, RecordParts, Refusal, kind};
-use peerhold_core::{Event, OpError, OpId, Outcome, PutId, RecordId};
+use peerhold_core::{Event, Get, OpError, OpId, Outcome, PutId, RecordId};
 
-use crate::host::get_of;
+use crate::host::{name, writer};
 use crate::listers::{Cluster, version};
 
 fn get(cluster: &mut Cluster, id: RecordId) -> OpId {
-    let mut get = get_of("a");
-    get.version = Some(id);
-    // An older version cannot be more than it is.
-    get.confirmed = true;
+    let get = Get {
+        // An older version cannot be more than it is.
+        confirmed: true,
+        ..Get::version(writer().reader(), &name("a"), id)
+    };
     cluster.host.node.get(cluster.host.now, get).unwrap()
 }
 

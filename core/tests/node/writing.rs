@@ -6,7 +6,7 @@ use bytes::Bytes;
 use peerhold_core::disk::{DiskError, DiskKind};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{self, ClaimAnswer, ClaimBlobs, Claimed, Found, Refusal, kind};
-use peerhold_core::{Busy, Event, OpError, OpId, Outcome};
+use peerhold_core::{Access, Busy, Event, Get, OpError, OpId, Outcome};
 
 use crate::fake_peer::{Peer, id};
 use crate::host::{Host, ME, config, get_of, noise, put_of};
@@ -284,8 +284,11 @@ fn commands_beyond_the_limit_are_handed_back_unchanged() {
         host.node.put(host.now, put_of(&at.to_string())).unwrap();
     }
     match host.node.get(host.now, get_of("fifth")) {
-        Err(Busy(get)) => assert_eq!(get.name.as_str(), "fifth"),
-        Ok(_) => panic!("four may run"),
+        Err(Busy(Get {
+            access: Access::Name { name, .. },
+            ..
+        })) => assert_eq!(name.as_str(), "fifth"),
+        other => panic!("four may run: {other:?}"),
     }
     assert_eq!(host.node.status().operations, 4);
 }

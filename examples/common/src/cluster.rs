@@ -108,7 +108,7 @@ impl Cluster {
         for node in &self.nodes {
             let operation = |source| Failure::Operation {
                 what: format!("node {}", node.number),
-                source,
+                source: Box::new(source),
             };
             loop {
                 stop.check()?;
@@ -148,7 +148,7 @@ impl Cluster {
         let name = format!("node {} at {}", node.number, node.addr);
         node.end().map_err(|source| Failure::Operation {
             what: format!("stopping {name}"),
-            source,
+            source: Box::new(source),
         })?;
         Ok(name)
     }

@@ -55,7 +55,10 @@ pub(crate) enum Failure {
     #[error("node {number} could not be started: {source}")]
     Start { number: usize, source: StartError },
     #[error("{what}: {source}")]
-    Operation { what: String, source: ClientError },
+    Operation {
+        what: String,
+        source: Box<ClientError>,
+    },
     #[error("{0}")]
     Wrong(String),
     #[error("interrupted")]

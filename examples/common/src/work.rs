@@ -60,7 +60,7 @@ fn store_one(
 ) -> Result<blake3::Hash, Failure> {
     let failed = |source| Failure::Operation {
         what: format!("storing {}", file.name.as_str()),
-        source,
+        source: Box::new(source),
     };
     let unreadable = |error| Failure::Wrong(format!("reading {}: {error}", file.name.as_str()));
     let put = Put {
@@ -113,7 +113,7 @@ pub(crate) fn forget(
             blobs, kept: left, ..
         } = forgotten.map_err(|source| Failure::Operation {
             what: format!("forgetting {}", file.name.as_str()),
-            source,
+            source: Box::new(source),
         })?;
         dropped.fetch_add(blobs, Ordering::Relaxed);
         kept.fetch_add(left, Ordering::Relaxed);
@@ -168,14 +168,11 @@ fn fetch_one(
 ) -> Result<blake3::Hash, Failure> {
     let failed = |source| Failure::Operation {
         what: format!("fetching {}", file.name.as_str()),
-        source,
+        source: Box::new(source),
     };
     let get = Get {
-        reader: node.namespace.reader().clone(),
-        name: file.name.clone(),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(node.namespace.reader(), &file.name)
     };
     let mut get = node.client.blocking().get(get).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();

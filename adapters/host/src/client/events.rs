@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use peerhold_core::disk::DiskError;
-use peerhold_core::{CloseReason, Damage, NodeId, PeerAddr, PeerFault, Role};
+use peerhold_core::{CloseReason, Damage, Fork, NodeId, PeerAddr, PeerFault, Role};
 
 use crate::link::ChannelError;
 use crate::lock;
@@ -67,6 +67,9 @@ pub enum Notice {
         /// Who.
         peer: NodeId,
     },
+    /// Replicas told of two different records of one version, both signed. See
+    /// [`peerhold_core::Event::Forked`].
+    Forked(Box<Fork>),
     /// Something was damaged in this node's store.
     Damaged(Damage),
     /// The store failed at something that no operation waits for.

@@ -41,13 +41,7 @@ fn put() -> Put {
 
 fn get() -> Get {
     let reader = put().writer.reader().clone();
-    Get {
-        reader,
-        name: put().name,
-        range: None,
-        version: None,
-        confirmed: false,
-    }
+    Get::newest(&reader, &put().name)
 }
 
 fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {

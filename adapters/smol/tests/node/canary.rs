@@ -441,11 +441,8 @@ async fn fail(
     let alone = handle.put(&writer, &canaries.name(9), &file[..]).await;
     printed.error(&alone.unwrap_err());
     let confirmed = Get {
-        reader: writer.reader().clone(),
-        name: canaries.name(0),
-        range: None,
-        version: None,
         confirmed: true,
+        ..Get::newest(writer.reader(), &canaries.name(0))
     };
     printed.owner(&confirmed);
     printed.error(&handle.get_with(confirmed).await.unwrap_err());

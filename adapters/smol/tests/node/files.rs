@@ -420,11 +420,8 @@ fn the_blocking_form_works_on_other_threads() {
             file.write_all(&data).unwrap();
             file.finish().unwrap();
             let get = Get {
-                reader: writer().reader().clone(),
-                name: name("f"),
-                range: None,
-                version: None,
                 confirmed: true,
+                ..Get::newest(writer().reader(), &name("f"))
             };
             let mut file = blocking.get(get).unwrap();
             let mut all = Vec::new();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part};
 use peerhold_core::id::BlobId;
 use peerhold_core::path::Layout;
-use peerhold_store::vfs::MemVfs;
+use peerhold_store::vfs::{MemVfs, Vfs};
 use peerhold_store::{OpenError, Prepared, Store, StoreConfig};
 
 #[test]
@@ -214,6 +214,28 @@ fn a_record_is_read_in_parts() {
             (whole.head.clone(), whole.head_hash)
         );
     }
+}
+
+#[test]
+fn what_was_seen_survives_a_restart_and_the_loss_of_the_index() {
+    let vfs = MemVfs::new();
+    let store = open(vfs.clone());
+    let batch = vec![
+        note(seen(1, 7), 9),
+        note(seen(2, 3), 9),
+        note(seen(1, 5), 9),
+        note(seen(3, 4), 2),
+    ];
+    assert!(
+        run(&store, batch)
+            .iter()
+            .all(|done| *done == Ok(DiskData::Done))
+    );
+    drop(store);
+    let expected = vec![seen(1, 5), seen(3, 4)];
+    assert_eq!(load(&open(vfs.clone())).seen, expected);
+    vfs.remove("index.redb").unwrap();
+    assert_eq!(load(&open(vfs)).seen, expected);
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn operations() -> Vec<DiskKind> {
         DiskKind::PutDebts(vec![debt(1, 1), debt(2, 1)]),
         DiskKind::ClearDebts(vec![debt(1, 1)]),
         DiskKind::ForgetBlob(BlobId::of(&bytes(1, 20))),
+        note(seen(1, 7), 2),
+        note(seen(2, 8), 1),
     ]
 }
 
@@ -74,5 +76,6 @@ fn a_store_made_of_the_pinned_bytes_is_read() {
     assert_eq!((loaded.starts, loaded.blobs, loaded.records), (2, 1, 1));
     assert_eq!(loaded.members, Some(bytes(3, 9)));
     assert_eq!(loaded.debts, vec![debt(2, 1)]);
+    assert_eq!(loaded.seen, vec![seen(2, 8)]);
     assert_eq!(newest(&store, key(1)), Ok(Some(record(1, 7, 12))));
 }

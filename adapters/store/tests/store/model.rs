@@ -20,6 +20,7 @@ enum Step {
     Members(u8),
     Owe(u8, u8),
     Pay(u8, u8),
+    See(u8, u8),
     Idle,
     Restart,
     Crash,
@@ -30,7 +31,8 @@ impl Arbitrary for Step {
     fn arbitrary(g: &mut Gen) -> Self {
         let (a, b) = (u8::arbitrary(g) % 12, u8::arbitrary(g) % 3);
         match u8::arbitrary(g) % 32 {
-            0..=8 => Self::Put(a, b),
+            0..=6 => Self::Put(a, b),
+            7..=8 => Self::See(a, u8::arbitrary(g)),
             9..=11 => Self::Claim(a, b),
             12..=16 => Self::Forget(a),
             17..=20 => Self::Record(a % 4, u8::arbitrary(g)),
@@ -51,6 +53,7 @@ struct Model {
     records: BTreeMap<u8, BTreeSet<u8>>,
     members: Option<Bytes>,
     debts: BTreeSet<(u8, u8)>,
+    seen: BTreeMap<u8, u8>,
     starts: u64,
 }
 
@@ -103,6 +106,12 @@ fn step(store: &Store<MemVfs>, model: &mut Model, step: &Step) {
             );
             model.debts.remove(&(target, name));
         }
+        Step::See(name, n) => {
+            // The name before it is forgotten.
+            assert_eq!(one(store, note(seen(name + 1, n), name)), done);
+            model.seen.insert(name + 1, n);
+            model.seen.remove(&name);
+        }
         Step::Idle => assert!(store.commit(Vec::new()).is_empty()),
         Step::Restart | Step::Crash | Step::LoseIndex => {}
     }
@@ -153,6 +162,9 @@ fn check(store: &Store<MemVfs>, model: &mut Model) {
             .map(|(target, name)| debt(*target, *name))
             .collect()
     );
+    let noted: BTreeSet<_> = loaded.seen.into_iter().collect();
+    let expected = model.seen.iter().map(|(name, n)| seen(*name, *n));
+    assert_eq!(noted, expected.collect());
     let stats = store.stats();
     let claims: usize = model.blobs.values().map(BTreeSet::len).sum();
     let records: usize = model.records.values().map(BTreeSet::len).sum();

@@ -2,7 +2,7 @@
 use bytes::Bytes;
 use peerhold_core::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, DiskOp, Loaded, Owed, Page, Part, RecordKey, Row,
-    StoredRecord,
+    Seen, StoredRecord,
 };
 use peerhold_core::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
 use peerhold_core::version::{RecordId, Version};
@@ -131,6 +131,25 @@ pub(crate) fn record(name: u8, n: u64, content: usize) -> StoredRecord {
         head,
         meta: bytes(n + 1, 50),
         content: bytes(n + 2, content),
+    }
+}
+
+pub(crate) fn seen(name: u8, n: u8) -> Seen {
+    Seen {
+        key: key(name),
+        id: RecordId {
+            version: version(n.into()),
+            head: [n; 32],
+        },
+        order: n.into(),
+    }
+}
+
+/// Notes one name and forgets another.
+pub(crate) fn note(noted: Seen, forget: u8) -> DiskKind {
+    DiskKind::NoteSeen {
+        seen: vec![noted],
+        forget: vec![key(forget)],
     }
 }
 

@@ -35,7 +35,7 @@ use crate::job::{Made, Work};
 use crate::output::{Event, Put, Remove, Restore};
 use crate::seal::{FANOUT_MAX, Name, RecordKind, SignedHead, TreeBuilder, Writer};
 use crate::time::UnixMillis;
-use crate::version::Version;
+use crate::version::{RecordId, Version};
 use crate::wire::message::Refusal;
 
 #[derive(Debug)]
@@ -245,7 +245,7 @@ impl PutOp {
                 self.check_record(ctx);
             }
             Step::Piece(number) => self.node_read(ctx, number, from, answer),
-            Step::Page | Step::Grant => {}
+            Step::Page | Step::Grant | Step::Copies => {}
         }
     }
 
@@ -265,7 +265,7 @@ impl PutOp {
                     JobTask::Op(self.id, Step::Newest),
                 );
             }
-            None if self.is_removal() => self.fail(ctx, OpError::NotFound),
+            None if self.is_removal() => self.not_there(ctx, None),
             None => {
                 self.seen = Some(Version::ZERO);
                 self.advance(ctx);
@@ -277,7 +277,7 @@ impl PutOp {
         let from = self.checking.take();
         match head {
             Some(head) if self.is_removal() && head.head().kind == RecordKind::Remove => {
-                self.fail(ctx, OpError::NotFound)
+                self.not_there(ctx, Some(head.id()))
             }
             Some(head) => {
                 self.seen = Some(head.version());
@@ -290,6 +290,13 @@ impl PutOp {
                 self.learn(ctx);
             }
         }
+    }
+
+    /// There is nothing to remove, unless there is something newer.
+    fn not_there(&mut self, ctx: &mut Ctx, found: Option<RecordId>) {
+        let seen = ctx.seen.get(&self.key).filter(|seen| found < Some(*seen));
+        let error = seen.map_or(OpError::NotFound, |seen| OpError::Older { found, seen });
+        self.fail(ctx, error);
     }
 
     // Time, peers, ends.

@@ -75,6 +75,10 @@ impl PutOp {
             (Kind::Put, _, Some(root)) => (self.meta(ctx), Content::Root(root.clone())),
             (Kind::Put, _, None) => return,
         };
+        //# FRESH-5: A writer MUST give a version above the one that it has seen of the name,
+        //# too.
+        let noted = ctx.seen.get(&self.key);
+        let seen = noted.map_or(seen, |noted| noted.version.max(seen));
         let Some(version) = ctx.next_version(seen) else {
             return self.fail(ctx, OpError::NoVersion(seen));
         };
@@ -160,7 +164,7 @@ impl PutOp {
             }
             return ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
         }
-        let version = record.stored.version;
+        let (version, id) = (record.stored.version, record.stored.id());
         if enough && settled {
             let owed = Owed::Record {
                 key: self.key,
@@ -184,6 +188,7 @@ impl PutOp {
         if !self.finished {
             self.finished = true;
             ctx.unwritten.remove(&self.id);
+            ctx.note_seen(self.key, id);
             let (put, size) = (self.put, self.size);
             let stored = Stored {
                 version,

@@ -9,7 +9,7 @@ use super::super::task::{Answer, JobTask, Step, Waiter};
 use super::{Kind, PutOp};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
-use crate::job::Work;
+use crate::job::{Opener, Work};
 use crate::output::Restore;
 use crate::seal::{BLOB_MAX, Content, Meta, Need, Node, RangeWalk};
 use crate::wire::message::CLAIMS_MAX;
@@ -48,7 +48,14 @@ impl Restoring {
         let reader = restore.writer.reader().clone();
         let key = reader.key(&restore.name);
         Self {
-            opening: Opening::new(ctx, op, reader, key, Some(restore.id), false),
+            opening: Opening::new(
+                ctx,
+                op,
+                Opener::Reader(reader),
+                key,
+                Some(restore.id),
+                false,
+            ),
             older: None,
         }
     }
@@ -170,7 +177,7 @@ impl PutOp {
     }
 
     pub(super) fn node_read(&mut self, ctx: &mut Ctx, number: u64, from: NodeId, answer: Answer) {
-        let (id, reader) = (self.id, self.writer.reader().clone());
+        let (id, opener) = (self.id, Opener::from(self.writer.reader()));
         let Some(node) = self.older().and_then(|older| older.node.as_mut()) else {
             return;
         };
@@ -180,7 +187,7 @@ impl PutOp {
         match answer {
             Answer::Blob { bytes, .. } => {
                 let work = Work::OpenNode {
-                    reader,
+                    opener,
                     id: node.need.id,
                     key: node.need.key.clone(),
                     shape: node.need.shape(),

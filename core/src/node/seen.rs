@@ -1,0 +1,253 @@
+//! What this node has seen of names at W replicas: no get of it answers with
+//! less, and no write of it goes below.
+//!
+//! All of it is in memory, read from the disk once at the start, so that it
+//! costs a get one look into a map. What is new in it is written down behind
+//! the callers' backs, one write at a time however much comes meanwhile.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::ctx::Ctx;
+use super::task::DiskTask;
+use crate::disk::{self, DiskData, DiskError, DiskKind, RecordKey};
+use crate::output::Event;
+use crate::version::RecordId;
+
+/// Names that one write takes down, and as many that it forgets.
+const BATCH: usize = 512;
+
+#[derive(Debug)]
+pub(super) struct Seen {
+    max: usize,
+    names: BTreeMap<RecordKey, Entry>,
+    /// The names by when they were last of use.
+    order: BTreeMap<u64, RecordKey>,
+    /// The number of the next use.
+    next: u64,
+    /// Names of which the disk does not know what is here.
+    unwritten: BTreeSet<RecordKey>,
+    /// Names that are here no more, and on the disk still are.
+    forgotten: BTreeSet<RecordKey>,
+    writing: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: RecordId,
+    /// Its place in `order`.
+    used: u64,
+    /// The disk has been told of the name.
+    on_disk: bool,
+}
+
+impl Seen {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            names: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next: 1,
+            unwritten: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            writing: false,
+        }
+    }
+
+    /// Takes up what was noted before this start.
+    pub(super) fn load(&mut self, mut noted: Vec<disk::Seen>) {
+        noted.sort_by_key(|seen| seen.order);
+        for seen in noted {
+            self.next = self.next.max(seen.order.saturating_add(1));
+            self.set(seen.key, seen.id, true);
+        }
+        self.trim();
+    }
+
+    /// The newest record that was seen of a name.
+    pub(super) fn get(&self, key: &RecordKey) -> Option<RecordId> {
+        self.names.get(key).map(|entry| entry.id)
+    }
+
+    /// Notes a record. Whether that is news.
+    fn note(&mut self, key: RecordKey, id: RecordId) -> bool {
+        let known = self.names.get(&key).copied();
+        let news = known.is_none_or(|known| known.id < id);
+        let id = known.map_or(id, |known| known.id.max(id));
+        let on_disk = known.map_or(self.forgotten.remove(&key), |known| known.on_disk);
+        self.set(key, id, on_disk);
+        if news {
+            self.unwritten.insert(key);
+            self.trim();
+        }
+        news
+    }
+
+    fn set(&mut self, key: RecordKey, id: RecordId, on_disk: bool) {
+        let used = self.next;
+        self.next = self.next.saturating_add(1);
+        let entry = Entry { id, used, on_disk };
+        if let Some(old) = self.names.insert(key, entry) {
+            self.order.remove(&old.used);
+        }
+        self.order.insert(used, key);
+    }
+
+    //# FRESH-6: A node MAY bound the number of names of which it remembers what it has
+    //# seen; then those that it has read or written longest ago go first.
+    fn trim(&mut self) {
+        while self.names.len() > self.max {
+            let Some((_, key)) = self.order.pop_first() else {
+                return;
+            };
+            self.unwritten.remove(&key);
+            if self.names.remove(&key).is_some_and(|entry| entry.on_disk) {
+                self.forgotten.insert(key);
+            }
+        }
+    }
+
+    /// What the disk is to be told next, unless it knows all.
+    fn batch(&mut self) -> Option<DiskKind> {
+        if self.writing || (self.unwritten.is_empty() && self.forgotten.is_empty()) {
+            return None;
+        }
+        let mut seen = Vec::new();
+        while seen.len() < BATCH {
+            let Some(key) = self.unwritten.pop_first() else {
+                break;
+            };
+            if let Some(entry) = self.names.get_mut(&key) {
+                entry.on_disk = true;
+                let (id, order) = (entry.id, entry.used);
+                seen.push(disk::Seen { key, id, order });
+            }
+        }
+        let mut forget = Vec::new();
+        while forget.len() < BATCH {
+            let Some(key) = self.forgotten.pop_first() else {
+                break;
+            };
+            forget.push(key);
+        }
+        self.writing = true;
+        Some(DiskKind::NoteSeen { seen, forget })
+    }
+}
+
+impl Ctx {
+    //# FRESH-1: A node MUST remember, over restarts, of a name that it has read or written
+    //# the newest record that it has known at W replicas. Writing that down MUST NOT delay
+    //# an answer.
+    /// A record was seen at W replicas.
+    pub(super) fn note_seen(&mut self, key: RecordKey, id: RecordId) {
+        if self.seen.note(key, id) {
+            self.write_seen();
+        }
+    }
+
+    /// Writes down what is new.
+    pub(super) fn write_seen(&mut self) {
+        if let Some(kind) = self.seen.batch() {
+            self.submit(kind, DiskTask::Seen);
+        }
+    }
+
+    /// It is written down, or not: then a restart forgets it.
+    pub(super) fn seen_written(&mut self, result: Result<DiskData, DiskError>) {
+        self.seen.writing = false;
+        if let Err(error) = result {
+            self.events.push(Event::Trouble(error));
+        }
+        self.write_seen();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{NameTag, NamespaceId};
+    use crate::version::Version;
+    use quickcheck::quickcheck;
+
+    fn key(name: u8) -> RecordKey {
+        RecordKey {
+            namespace: NamespaceId([0; 32]),
+            tag: NameTag([name; 32]),
+        }
+    }
+
+    fn id(version: u8) -> RecordId {
+        RecordId {
+            version: Version::from_bytes([version; 16]),
+            head: [0; 32],
+        }
+    }
+
+    /// What a disk that does these writes holds.
+    fn apply(disk: &mut BTreeMap<RecordKey, disk::Seen>, kind: DiskKind) {
+        let DiskKind::NoteSeen { seen, forget } = kind else {
+            panic!("{kind:?}");
+        };
+        disk.retain(|key, _| !forget.contains(key));
+        disk.extend(seen.into_iter().map(|seen| (seen.key, seen)));
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_is_forgotten_first() {
+        let mut seen = Seen::new(2);
+        assert!(seen.note(key(1), id(1)));
+        assert!(seen.note(key(2), id(1)));
+        assert!(!seen.note(key(1), id(1)));
+        assert!(seen.note(key(3), id(1)));
+        assert_eq!(seen.get(&key(2)), None);
+        assert_eq!(seen.get(&key(1)), Some(id(1)));
+    }
+
+    #[test]
+    fn what_is_no_news_is_not_written_again() {
+        let mut seen = Seen::new(2);
+        seen.note(key(1), id(2));
+        assert!(seen.batch().is_some());
+        seen.writing = false;
+        assert!(!seen.note(key(1), id(2)));
+        assert!(!seen.note(key(1), id(1)));
+        assert_eq!(seen.batch(), None);
+        assert_eq!(seen.get(&key(1)), Some(id(2)));
+    }
+
+    quickcheck! {
+        fn memory_and_disk_stay_bounded_and_agree(
+            steps: Vec<(u8, u8, bool)>,
+            max: u8
+        ) -> bool {
+            let max = usize::from(max % 8) + 1;
+            let (mut seen, mut disk) = (Seen::new(max), BTreeMap::new());
+            let mut greatest: BTreeMap<RecordKey, RecordId> = BTreeMap::new();
+            for (name, version, write) in steps {
+                let (key, id) = (key(name % 16), id(version));
+                seen.note(key, id);
+                let known = greatest.entry(key).or_insert(id);
+                if seen.names.len() > max || seen.get(&key) < Some(id) {
+                    return false;
+                }
+                *known = id.max(*known);
+                if write && let Some(kind) = seen.batch() {
+                    apply(&mut disk, kind);
+                    seen.writing = false;
+                }
+                // What waits is bounded by what there is.
+                if seen.unwritten.len() > max || seen.forgotten.len() > 2 * max {
+                    return false;
+                }
+            }
+            if let Some(kind) = seen.batch() {
+                apply(&mut disk, kind);
+            }
+            let mut again = Seen::new(max);
+            again.load(disk.values().copied().collect());
+            let same = |(key, entry): (&RecordKey, &Entry)| again.get(key) == Some(entry.id);
+            disk.len() == seen.names.len() && seen.names.iter().all(same)
+        }
+    }
+}
