@@ -53,6 +53,7 @@ fn debug_prints_no_secret() {
         show(&tree),
         show(&node),
         show(&Content::Root(root.clone())),
+        show(&Content::Inline(Bytes::copy_from_slice(&SECRET))),
     ];
     for text in &printed {
         for secret in &secrets {

@@ -1,5 +1,6 @@
 //! The examples of this package are in its other files:
-//! `cargo run --example smol_cluster`, and so `smol_embed` and `smol_history`.
+//! `cargo run --example smol_cluster`, and so `smol_embed`,
+//! `smol_history` and `smol_join`.
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use peerhold_core::NodeId;
+use peerhold_core::seal::verify_signature;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{
@@ -102,12 +103,13 @@ impl SignatureVerificationAlgorithm for StrictEd25519 {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        let key = VerifyingKey::try_from(public_key).map_err(|_| InvalidSignature)?;
-        let signature = Signature::try_from(signature).map_err(|_| InvalidSignature)?;
+        let public_key = public_key.try_into().map_err(|_| InvalidSignature)?;
         //# CHANNEL-4: A signature MUST be verified strictly: no key of small order, one form of each
         //# signature.
-        key.verify_strict(message, &signature)
-            .map_err(|_| InvalidSignature)
+        match verify_signature(public_key, message, signature) {
+            true => Ok(()),
+            false => Err(InvalidSignature),
+        }
     }
 
     fn public_key_alg_id(&self) -> AlgorithmIdentifier {

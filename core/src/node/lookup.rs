@@ -115,14 +115,17 @@ impl Lookup {
         ctx.lookup(node, self.key, self.named(), part, waiter);
     }
 
-    pub(super) fn answer(&mut self, from: NodeId, answer: Answer) {
+    pub(super) fn answer(&mut self, ctx: &mut Ctx, from: NodeId, answer: Answer) {
         if !matches!(self.replicas.get(&from), Some(Asked::Waiting)) {
             return;
         }
         let asked = match answer {
             Answer::Record(None) => Asked::Told(None),
             Answer::Record(Some(record)) if self.is_wanted(&record) => Asked::Told(Some(record)),
-            Answer::Record(_) => Asked::Lied,
+            Answer::Record(_) => {
+                ctx.lied(from);
+                Asked::Lied
+            }
             Answer::No(No::Disk(DiskError::Corrupt) | No::Refused(Refusal::Failed)) => {
                 Asked::Unread
             }

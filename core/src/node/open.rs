@@ -158,7 +158,7 @@ impl Opening {
     ) -> Result<Option<Open>, OpError> {
         match (step, &self.state) {
             (Step::Lookup, _) => {
-                self.lookup.answer(from, answer);
+                self.lookup.answer(ctx, from, answer);
                 self.lookup.look_for_forks(ctx);
                 self.look(ctx)?;
                 return self.copy(ctx);

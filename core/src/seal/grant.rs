@@ -4,7 +4,6 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use ed25519_dalek::{Signature, VerifyingKey};
 use minicbor::{Decoder, Encoder};
 
 use super::chunk::BLOB_MAX;
@@ -12,6 +11,7 @@ use super::error::GrantError;
 use super::head::{Failed, Head, cbor};
 use super::keys::Writer;
 use super::manifest::FANOUT_MAX;
+use super::signature::verify_signature;
 use crate::id::{BlobId, NamespaceId, PutId};
 use crate::time::UnixMillis;
 
@@ -71,11 +71,10 @@ impl Grant {
         //# GRANT-2: A grant MUST be followed by the Ed25519 signature of its namespace over
         //# the domain string and the grant, verified strictly: no small-order points, no
         //# non-canonical scalar.
-        let key = VerifyingKey::from_bytes(grant.namespace.as_bytes())
-            .map_err(|_| GrantError::Signature)?;
-        key.verify_strict(&message(signed), &Signature::from_bytes(signature))
-            .map_err(|_| GrantError::Signature)?;
-        Ok(grant)
+        match verify_signature(grant.namespace.as_bytes(), &message(signed), signature) {
+            true => Ok(grant),
+            false => Err(GrantError::Signature),
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use bytes::Bytes;
-use ed25519_dalek::{Signature, VerifyingKey};
 use minicbor::{Decoder, Encoder, decode, encode};
 
 use super::error::RecordError;
 use super::keys::Writer;
 use super::manifest::DEPTH_MAX;
 use super::record::{CONTENT_MAX, META_MAX};
+use super::signature::verify_signature;
 use crate::disk::{RecordKey, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, PutId};
 use crate::version::{RecordId, Version};
@@ -100,10 +100,9 @@ impl SignedHead {
         //# SEAL-16: A head MUST be followed by the Ed25519 signature of its
         //# namespace over the domain string and the head, verified strictly: no
         //# small-order points, no non-canonical scalar.
-        let key = VerifyingKey::from_bytes(head.namespace.as_bytes())
-            .map_err(|_| RecordError::Signature)?;
-        key.verify_strict(&message(signed), &Signature::from_bytes(signature))
-            .map_err(|_| RecordError::Signature)?;
+        if !verify_signature(head.namespace.as_bytes(), &message(signed), signature) {
+            return Err(RecordError::Signature);
+        }
         let hash = blake3::hash(signed).into();
         Ok(Self { head, bytes, hash })
     }

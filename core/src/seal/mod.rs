@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod name;
 pub mod record;
 pub mod share;
+mod signature;
 pub mod tree;
 pub mod walk;
 
@@ -52,5 +53,6 @@ pub use record::{
     seal_record,
 };
 pub use share::{FileCapability, open_shared_node, open_shared_record};
+pub use signature::verify_signature;
 pub use tree::{PendingNode, TreeBuilder};
 pub use walk::{Need, RangeWalk};

@@ -4,6 +4,7 @@
 //! from both and from the head (a synthetic IV), so no two bodies share a key.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 use minicbor::Decoder;
@@ -42,7 +43,7 @@ pub struct Meta {
 }
 
 /// Where a version's bytes are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     /// In the record: at most [`INLINE_MAX`] bytes.
     Inline(Bytes),
@@ -50,6 +51,17 @@ pub enum Content {
     Root(Root),
     /// Nowhere: the name was removed.
     Removed,
+}
+
+/// A file that is here is shown by its length alone.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(data) => write!(f, "Inline({} bytes)", data.len()),
+            Self::Root(root) => f.debug_tuple("Root").field(root).finish(),
+            Self::Removed => f.write_str("Removed"),
+        }
+    }
 }
 
 /// What a record says beside meta and content. Its kind and root follow from

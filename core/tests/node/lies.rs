@@ -69,7 +69,7 @@ pub(crate) fn forged_keep() -> Bytes {
 }
 
 /// A client of a cluster of three others, all of them peers here.
-fn client() -> (Host, [Peer; 3]) {
+pub(crate) fn client() -> (Host, [Peer; 3]) {
     let ids = [id(1), id(2), id(3)];
     let mut config = config(ME);
     config.weight = 0;
@@ -79,7 +79,7 @@ fn client() -> (Host, [Peer; 3]) {
 }
 
 /// Answers each look-up that has come with what `told` says of it.
-fn answer(
+pub(crate) fn answer(
     host: &mut Host,
     peers: &mut [Peer],
     told: impl Fn(NodeId, &Frame) -> Option<StoredRecord>,

@@ -7,6 +7,7 @@ mod admission;
 mod any_bytes;
 mod asking;
 mod authority;
+mod byzantine;
 mod damage;
 mod debts;
 mod forgetting;

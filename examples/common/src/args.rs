@@ -34,6 +34,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=65_533))]
     pub(crate) base_port: Option<u16>,
 
+    /// Let the nodes speak without TLS, for comparison. They listen on this
+    /// machine only.
+    #[arg(long)]
+    pub(crate) plain: bool,
+
     /// Keep the nodes' data in this folder; one folder for each node is made in
     /// it. By default a temporary one.
     #[arg(long, value_name = "DIR")]

@@ -73,6 +73,7 @@ impl Cluster {
             }
             let mut config = HostConfig::new(dir, cluster_key.clone()).map_err(failed)?;
             config.listen = vec![addr];
+            config.insecure = args.plain;
             config.node.limits.operations = args.jobs.max(config.node.limits.operations);
             // One MiB for each operation, and the same for all else as ever.
             config.node.limits.memory += (config.node.limits.operations as usize - 32) << 20;

@@ -1,5 +1,6 @@
 //! The handle for threads that can wait.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::pin::pin;
@@ -316,12 +317,20 @@ impl Write for BlockingPut {
 }
 
 /// A get that threads can read from. Dropping it ends it.
-#[derive(Debug)]
 pub struct BlockingGet {
     op: GetOp,
     info: FileInfo,
     rest: Bytes,
     by: Blocking,
+}
+
+/// Without the bytes in it.
+impl fmt::Debug for BlockingGet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingGet")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BlockingGet {

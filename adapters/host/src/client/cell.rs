@@ -1,6 +1,7 @@
 //! One operation, as its caller and the engine both see it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Waker};
@@ -13,14 +14,14 @@ use crate::lock;
 
 /// The place where caller and engine meet. Neither holds its lock while it
 /// takes another.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Cell {
     /// It is in the engine's list of touched cells.
     touched: AtomicBool,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct State {
     /// The operation, once the node has taken the command.
     pub(crate) op: Option<OpId>,
@@ -130,5 +131,18 @@ impl State {
         self.data.clear();
         self.entries.clear();
         self.buffered = 0;
+    }
+}
+
+/// Without the bytes and names in it: they are the caller's.
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("Cell")
+            .field("op", &state.op)
+            .field("buffered", &state.buffered)
+            .field("progress", &state.progress)
+            .field("ended", &state.end.is_some())
+            .finish_non_exhaustive()
     }
 }

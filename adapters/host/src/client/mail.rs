@@ -64,7 +64,6 @@ pub(crate) enum End {
     Closed,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     mail: Mutex<Mail>,
     pub(crate) signal: Arc<Signal>,
@@ -170,6 +169,16 @@ pub(crate) struct Post {
     pub(crate) touched: Vec<Arc<Cell>>,
     pub(crate) asks: Vec<Ask>,
     pub(crate) limit: Option<Duration>,
+}
+
+/// Without what waits in it: commands have names in them, which are their
+/// callers'.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {

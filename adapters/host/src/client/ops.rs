@@ -1,5 +1,6 @@
 //! Operations as their callers hold them.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -88,11 +89,20 @@ impl Drop for Held {
 /// [`PutOp::finish`] says that these were all. Dropped before it has
 /// finished, it is cancelled: the name keeps its old content, unless
 /// `finish` had been asked for, when nobody can say.
-#[derive(Debug)]
 pub struct PutOp {
     held: Held,
     /// Small writes gather here.
     tail: BytesMut,
+}
+
+/// Without the bytes in it.
+impl fmt::Debug for PutOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PutOp")
+            .field("held", &self.held)
+            .field("tail", &self.tail.len())
+            .finish()
+    }
 }
 
 impl PutOp {

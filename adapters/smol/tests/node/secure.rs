@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::cluster::{alone, bytes, cluster, name, read, start, start_in, stop_all, writer};
+use super::tap::pass;
 use peerhold_smol::ChannelError;
 use peerhold_smol::peerhold_core::{PeerAddr, Role};
 use peerhold_smol::peerhold_tls::ChannelError as Tls;
@@ -71,20 +72,6 @@ fn two_nodes_store_and_fetch_and_nothing_of_it_is_seen_between_them() {
             }
         }
     });
-}
-
-/// Passes all bytes on, and gives them back at the end.
-fn pass(mut from: TcpStream, mut to: TcpStream) -> Vec<u8> {
-    let mut seen = Vec::new();
-    let mut buffer = [0; 64 << 10];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        seen.extend_from_slice(&buffer[..count]);
-        if to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
-    seen
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl PutOp {
                 self.open_with(ctx, |opening, ctx| opening.answer(ctx, step, from, answer));
             }
             Step::Newest => {
-                self.lookup.answer(from, answer);
+                self.lookup.answer(ctx, from, answer);
                 self.learn(ctx);
             }
             Step::Blob(number) => {
