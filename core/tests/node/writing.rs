@@ -179,6 +179,20 @@ fn a_put_whose_debts_cannot_be_written_down_is_not_said_to_have_failed() {
 }
 
 #[test]
+fn a_small_put_that_nobody_has_space_for_is_known_not_to_have_happened() {
+    let (mut host, mut replicas) = cluster();
+    host.fault = Some(Box::new(|kind| {
+        matches!(kind, DiskKind::PutRecord(_)).then_some(DiskError::NoSpace)
+    }));
+    let full = |replica: &mut Replica| replica.keeps = Some(Err(Refusal::NoSpace));
+    replicas.iter_mut().for_each(full);
+    let op = host.put("file", b"small");
+    talk(&mut host, &mut replicas, 70);
+    let no_space = OpError::Disk(DiskError::NoSpace);
+    assert_eq!(host.result(op), Some(Err(no_space)));
+}
+
+#[test]
 fn a_put_waits_while_as_much_is_owed_as_may_be() {
     let mut config = config(ME);
     config.limits.debts = 3;

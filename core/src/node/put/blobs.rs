@@ -10,7 +10,7 @@ use super::super::ctx::{Ctx, Timer};
 use super::super::task::{JobTask, No, Step, Waiter};
 use super::record::Record;
 use super::{PutOp, again};
-use crate::disk::{Claim, RecordKey};
+use crate::disk::{Claim, DiskError, RecordKey};
 use crate::error::{OpError, QuotaOf};
 use crate::id::{BlobId, NodeId};
 use crate::job::Work;
@@ -200,11 +200,15 @@ impl PutOp {
             return;
         }
         if !enough {
-            let copies = &blob.copies;
-            if over_quota(copies, usize::from(ctx.config.durable))
+            let needed = usize::from(ctx.config.durable);
+            let full = lack_space(&blob.copies, needed);
+            if over_quota(&blob.copies, needed)
                 && let Some(over) = self.over_quota()
             {
                 return self.fail(ctx, over);
+            }
+            if full {
+                return self.give_up(ctx);
             }
             if self.is_nowhere(ctx, number) {
                 return self.fail(ctx, OpError::Missing);
@@ -307,7 +311,22 @@ impl PutOp {
 /// Whether so many members have no room for a namespace's bytes that fewer
 /// than `needed` are left.
 pub(super) fn over_quota(copies: &Copies, needed: usize) -> bool {
-    let full = |no: &No| matches!(no, No::Refused(Refusal::NamespaceQuota(_)));
+    lack(copies, needed, |no| {
+        matches!(no, No::Refused(Refusal::NamespaceQuota(_)))
+    })
+}
+
+/// The same of space on their disks.
+pub(super) fn lack_space(copies: &Copies, needed: usize) -> bool {
+    lack(copies, needed, |no| {
+        matches!(
+            no,
+            No::Disk(DiskError::NoSpace) | No::Refused(Refusal::NoSpace)
+        )
+    })
+}
+
+fn lack(copies: &Copies, needed: usize, full: impl Fn(&No) -> bool) -> bool {
     let full = copies.failed().filter(|(_, no)| full(no)).count();
     full > 0 && copies.len() - full < needed
 }

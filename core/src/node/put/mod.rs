@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use ::bytes::BytesMut;
 
 use self::blobs::Blob;
+use self::blobs::lack_space;
 use self::bytes::Buffer;
 use self::grant::Granting;
 use self::record::Record;
@@ -349,6 +350,11 @@ impl PutOp {
             let (answered, needed) = opening.answers();
             return self.fail(ctx, OpError::Unconfirmed { answered, needed });
         }
+        self.give_up(ctx);
+    }
+
+    /// Fails with what there is and what is lacking.
+    fn give_up(&mut self, ctx: &mut Ctx) {
         let needed = ctx.config.durable;
         // Before the record, what holds the put up is the blob with the fewest
         // copies, or that too few replicas have told the version to go above.
@@ -368,16 +374,21 @@ impl PutOp {
             No::Disk(error) => Some(error.clone()),
             _ => None,
         });
+        // Where all replicas of the record have no space, none keeps it.
+        let unknown = self
+            .record
+            .as_ref()
+            .is_some_and(|record| !lack_space(&record.copies, 1));
         let stored = !self.blobs.is_empty() && self.blobs.values().all(|blob| blob.counted);
         let error = match disk.last() {
             _ if let Some(over) = self.over_quota() => over,
             _ if stored && !ctx.may_owe(1) => OpError::Indebted { debts: ctx.owed() },
             _ if self.is_lacking() => OpError::Missing,
-            Some(error) if self.record.is_none() => OpError::Disk(error),
+            Some(error) if !unknown => OpError::Disk(error),
             _ => OpError::Unavailable {
                 copies: copies as u8,
                 needed,
-                unknown: self.record.is_some(),
+                unknown,
             },
         };
         self.fail(ctx, error);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::copies::Copies;
 use super::super::ctx::{Ctx, Timer};
 use super::super::task::{JobTask, Step, Waiter};
-use super::blobs::over_quota;
+use super::blobs::{lack_space, over_quota};
 use super::bytes::Buffer;
 use super::{Kind, PutOp, again};
 use crate::disk::{Debt, DiskError, Owed, StoredRecord};
@@ -161,6 +161,9 @@ impl PutOp {
                 && let Some(over) = self.over_quota()
             {
                 return self.fail(ctx, over);
+            }
+            if lack_space(&record.copies, usize::from(ctx.config.durable)) {
+                return self.give_up(ctx);
             }
             return ctx.arm(Timer::Retry(self.id), ctx.config.timing.dial_min);
         }
