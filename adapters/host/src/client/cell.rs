@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use peerhold_core::{Entry, FileInfo, OpId, Outcome, PutId};
@@ -108,6 +108,21 @@ impl State {
             .is_some_and(|waker| waker.will_wake(cx.waker()))
         {
             self.waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Nothing is here for the caller: `None` if nothing more comes.
+    pub(crate) fn poll_no_more<T>(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Option<T>, ClientError>> {
+        match &self.end {
+            Some(Ok(_)) => Poll::Ready(Ok(None)),
+            Some(Err(error)) => Poll::Ready(Err(error.clone())),
+            None => {
+                self.wait(cx);
+                Poll::Pending
+            }
         }
     }
 

@@ -38,14 +38,7 @@ impl Listing {
             }
             return Poll::Ready(Ok(Some(entry)));
         }
-        match &state.end {
-            Some(Ok(_)) => Poll::Ready(Ok(None)),
-            Some(Err(error)) => Poll::Ready(Err(error.clone())),
-            None => {
-                state.wait(cx);
-                Poll::Pending
-            }
-        }
+        state.poll_no_more(cx)
     }
 
     /// The future of [`Listing::poll_next`].

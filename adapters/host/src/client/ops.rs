@@ -305,14 +305,7 @@ impl GetOp {
             }
             return Poll::Ready(Ok(Some(data)));
         }
-        match &state.end {
-            Some(Ok(_)) => Poll::Ready(Ok(None)),
-            Some(Err(error)) => Poll::Ready(Err(error.clone())),
-            None => {
-                state.wait(cx);
-                Poll::Pending
-            }
-        }
+        state.poll_no_more(cx)
     }
 
     /// Plaintext bytes that the node has handed over.
