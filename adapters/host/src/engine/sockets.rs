@@ -153,3 +153,100 @@ impl Engine {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use peerhold_core::ClusterKey;
+    use peerhold_store::vfs::MemVfs;
+    use peerhold_store::{Store, StoreConfig};
+
+    use super::*;
+    use crate::client::Client;
+    use crate::engine::HostConfig;
+    use crate::os::Identity;
+
+    /// A node by itself without threads.
+    fn open(pause: Duration) -> (Client, Engine) {
+        let mut config = HostConfig::new("unused", ClusterKey::from_bytes([1; 32])).unwrap();
+        config.accept_pause = pause;
+        config.insecure = true;
+        config.workers = 0;
+        let store = Store::open(MemVfs::new(), StoreConfig::new([2; 32])).unwrap();
+        Engine::with_store(config, Vec::new(), &Identity::from_seed(&[3; 32]), store).unwrap()
+    }
+
+    fn failing() -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other("no more descriptors")))
+    }
+
+    #[test]
+    fn a_listener_that_fails_is_left_alone_until_it_is_named_again() {
+        let pause = Duration::from_millis(100);
+        let (_client, mut engine) = open(pause);
+        let begin = std::time::Instant::now();
+        assert!(!engine.accept_some(7, failing, |_, ()| {}));
+        let mut asked = 0;
+        let mut next = || {
+            asked += 1;
+            Poll::<io::Result<()>>::Pending
+        };
+        assert!(!engine.accept_some(7, &mut next, |_, ()| {}));
+        assert!(!engine.accept_some(8, &mut next, |_, ()| {}));
+        assert_eq!(asked, 1, "only the other one is asked");
+        let named = loop {
+            let turn = engine.turn();
+            if let Some(listener) = engine.poll_listener() {
+                break listener;
+            }
+            assert!(turn.deadline.is_some_and(|at| at <= begin + 2 * pause));
+            std::thread::yield_now();
+        };
+        assert!(begin.elapsed() >= pause);
+        assert_eq!((named, engine.poll_listener()), (7, None));
+        let mut asked = false;
+        engine.accept_some(
+            7,
+            || {
+                asked = true;
+                Poll::<io::Result<()>>::Pending
+            },
+            |_, ()| {},
+        );
+        assert!(asked, "it is tried again");
+    }
+
+    #[test]
+    fn one_listener_has_its_share_of_a_round_and_bad_luck_is_no_failure() {
+        let (_client, mut engine) = open(Duration::from_secs(60));
+        let (mut asked, mut taken) = (0, 0);
+        let next = || {
+            asked += 1;
+            Poll::Ready(match asked {
+                1 => Err(io::ErrorKind::ConnectionAborted.into()),
+                2 => Err(io::ErrorKind::Interrupted.into()),
+                _ => Ok(()),
+            })
+        };
+        assert!(engine.accept_some(0, next, |_, ()| taken += 1));
+        assert_eq!(asked, ACCEPT_MAX);
+        assert!(taken > 0 && taken <= ACCEPT_MAX - 2);
+    }
+
+    struct Blocking;
+
+    impl Read for Blocking {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    #[test]
+    fn a_socket_that_can_never_be_ready_again_ends_its_connection() {
+        let (_client, mut engine) = open(Duration::from_secs(60));
+        let conn = engine.accept().unwrap();
+        assert!(!engine.read_some(conn, &mut Blocking, || Poll::Pending));
+        assert_eq!(engine.poll_close(), None);
+        assert!(!engine.read_some(conn, &mut Blocking, failing));
+        assert_eq!(engine.poll_close(), Some(conn));
+    }
+}
