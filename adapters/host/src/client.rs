@@ -8,9 +8,11 @@
 mod blocking;
 pub(crate) mod cell;
 pub(crate) mod events;
+mod handle;
 pub(crate) mod listing;
 pub(crate) mod mail;
 mod ops;
+mod reading;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -26,8 +28,10 @@ use peerhold_core::{
 
 pub use blocking::{Blocking, BlockingGet, BlockingListing, BlockingPut};
 pub use events::{Events, Notice};
+pub use handle::NodeHandle;
 pub use listing::Listing;
 pub use ops::{ForgetOp, Forgotten, GetOp, PutOp, WriteOp};
+pub use reading::FileReader;
 
 use cell::Cell;
 use mail::{Command, Shared};
@@ -327,14 +331,14 @@ impl Client {
     /// [`ClientError::TooLarge`] before any of it is read; else as for
     /// [`GetOp::poll_open`] and [`GetOp::poll_read`].
     pub async fn get_bytes(&self, get: Get, max: usize) -> Result<(FileInfo, Bytes), ClientError> {
-        let mut op = self.get(get)?;
-        let info = op.open().await?;
+        let mut file = self.open(get).await?;
+        let info = file.info().clone();
         let size = info.range.end.saturating_sub(info.range.start);
         if size > max as u64 {
             return Err(ClientError::TooLarge { size, max });
         }
         let mut all = BytesMut::with_capacity(size as usize);
-        while let Some(data) = op.read().await? {
+        while let Some(data) = file.next_bytes().await? {
             all.extend_from_slice(&data);
         }
         Ok((info, all.freeze()))

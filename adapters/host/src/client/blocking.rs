@@ -1,7 +1,6 @@
 //! The handle for threads that can wait.
 
-use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,13 +8,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use peerhold_core::{
     ClusterKey, Entry, FileInfo, Forget, Get, History, List, Listed, Name, NodeId, PeerStatus, Put,
     PutId, Reader, Remove, Restore, Status, Stored, Ticket,
 };
 
-use super::{Client, ClientError, Forgotten, GetOp, Listing, Notice, PutOp};
+use super::{Client, ClientError, FileReader, Forgotten, Listing, Notice, PutError, PutOp};
 
 /// [`Client`]'s calls, each of which parks the calling thread until it is
 /// done. On the thread that turned the engine last they answer
@@ -55,17 +54,22 @@ impl Blocking {
     /// Starts a get and waits until the file is found.
     ///
     /// # Errors
-    /// As for [`Client::get`] and [`GetOp::poll_open`].
+    /// As for [`Client::open`].
     pub fn get(&self, get: Get) -> Result<BlockingGet, ClientError> {
         self.refuse_here()?;
-        let mut op = self.client.get(get)?;
-        let info = self.wait(op.open())??;
         Ok(BlockingGet {
-            op,
-            info,
-            rest: Bytes::new(),
+            file: self.wait(self.client.open(get))??,
             by: self.clone(),
         })
+    }
+
+    /// Puts what `source` reads, as [`Client::put_from`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_from(&self, put: Put, mut source: impl Read) -> Result<Stored, PutError> {
+        let source = |_: &mut Context<'_>, buf: &mut [u8]| Poll::Ready(source.read(buf));
+        self.wait(self.client.put_from(put, source))?
     }
 
     /// As [`Client::put_bytes`].
@@ -305,7 +309,7 @@ impl Write for BlockingPut {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let op = &mut self.op;
         self.by
-            .wait(std::future::poll_fn(|cx| op.poll_write(cx, data)))
+            .wait(poll_fn(|cx| op.poll_write(cx, data)))
             .and_then(|n| n)
             .map_err(io::Error::from)
     }
@@ -317,51 +321,31 @@ impl Write for BlockingPut {
 }
 
 /// A get that threads can read from. Dropping it ends it.
+#[derive(Debug)]
 pub struct BlockingGet {
-    op: GetOp,
-    info: FileInfo,
-    rest: Bytes,
+    file: FileReader,
     by: Blocking,
-}
-
-/// Without the bytes in it.
-impl fmt::Debug for BlockingGet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingGet")
-            .field("info", &self.info)
-            .finish_non_exhaustive()
-    }
 }
 
 impl BlockingGet {
     /// What is being read.
     pub fn info(&self) -> &FileInfo {
-        &self.info
+        self.file.info()
     }
 
     /// The next bytes without copying them; `None` after the last.
     ///
     /// # Errors
-    /// As for [`GetOp::poll_read`].
+    /// As for [`FileReader::poll_next`].
     pub fn next_bytes(&mut self) -> Result<Option<Bytes>, ClientError> {
-        if !self.rest.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.rest)));
-        }
-        self.by.wait(self.op.read())?
+        self.by.wait(self.file.next_bytes())?
     }
 }
 
 impl Read for BlockingGet {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.rest.is_empty() {
-            match self.next_bytes()? {
-                Some(data) => self.rest = data,
-                None => return Ok(0),
-            }
-        }
-        let count = buf.len().min(self.rest.len());
-        self.rest.copy_to_slice(&mut buf[..count]);
-        Ok(count)
+        let file = &mut self.file;
+        Ok(self.by.wait(poll_fn(|cx| file.poll_read(cx, buf)))??)
     }
 }
 
