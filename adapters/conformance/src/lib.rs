@@ -182,16 +182,12 @@ macro_rules! suite {
             one_scenario_comes_to_the_same_on_every_driver,
         ]);
 
-        /// Takes minutes each.
-        mod long {
-            use super::*;
-
-            #[test]
-            #[ignore = "1 GiB each way; run it by name"]
-            fn with_the_smallest_buffers_two_nodes_that_read_1_gib_from_each_other_both_finish() {
-                let test = concat!(module_path!(), "::", stringify!(with_the_smallest_buffers_two_nodes_that_read_1_gib_from_each_other_both_finish));
-                $crate::run($driver, test, $crate::cases::with_the_smallest_buffers_two_nodes_that_read_1_gib_from_each_other_both_finish);
-            }
+        /// Takes minutes.
+        #[test]
+        #[ignore = "1 GiB each way; run it by name"]
+        fn with_the_smallest_buffers_two_nodes_that_read_1_gib_from_each_other_both_finish() {
+            use $crate::cases::with_the_smallest_buffers_two_nodes_that_read_1_gib_from_each_other_both_finish as case;
+            $crate::run($driver, concat!(module_path!(), "::long"), case);
         }
     };
 }

@@ -37,19 +37,22 @@ mod several_threads {
 }
 
 mod one_thread {
-    peerhold_conformance::suite!(super::Tokio(super::Builder::new_current_thread), [
-        two_hundred_operations_at_once_all_end_well,
-        the_blocking_form_works_on_many_threads_at_once,
-        with_the_smallest_buffers_two_nodes_that_read_from_each_other_both_finish,
-        a_small_get_does_not_wait_for_a_large_one,
-        a_peer_that_connects_and_says_nothing_is_closed_by_its_deadline,
-        a_deadline_wakes_a_node_to_which_nothing_else_happens,
-        a_peer_that_is_half_open_is_given_up_and_met_anew,
-        of_two_that_dial_each_other_at_once_one_session_remains,
-        a_shutdown_cancels_what_runs_when_its_limit_is_over,
-        dropping_the_last_handle_ends_the_driver,
-        a_dropped_driver_ends_pending_calls_and_frees_the_directory,
-        nodes_are_dropped_while_they_send_to_each_other,
-        one_scenario_comes_to_the_same_on_every_driver,
-    ]);
+    peerhold_conformance::suite!(
+        super::Tokio(super::Builder::new_current_thread),
+        [
+            two_hundred_operations_at_once_all_end_well,
+            the_blocking_form_works_on_many_threads_at_once,
+            with_the_smallest_buffers_two_nodes_that_read_from_each_other_both_finish,
+            a_small_get_does_not_wait_for_a_large_one,
+            a_peer_that_connects_and_says_nothing_is_closed_by_its_deadline,
+            a_deadline_wakes_a_node_to_which_nothing_else_happens,
+            a_peer_that_is_half_open_is_given_up_and_met_anew,
+            of_two_that_dial_each_other_at_once_one_session_remains,
+            a_shutdown_cancels_what_runs_when_its_limit_is_over,
+            dropping_the_last_handle_ends_the_driver,
+            a_dropped_driver_ends_pending_calls_and_frees_the_directory,
+            nodes_are_dropped_while_they_send_to_each_other,
+            one_scenario_comes_to_the_same_on_every_driver,
+        ]
+    );
 }
