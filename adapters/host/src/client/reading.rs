@@ -74,6 +74,11 @@ impl FileReader {
         Poll::Ready(Ok(&self.rest))
     }
 
+    /// What [`FileReader::poll_fill`] has shown last, and is not taken yet.
+    pub(super) fn filled(&self) -> &[u8] {
+        &self.rest
+    }
+
     /// Takes so many bytes of those that [`FileReader::poll_fill`] has shown.
     pub fn consume(&mut self, count: usize) {
         self.rest.advance(count.min(self.rest.len()));

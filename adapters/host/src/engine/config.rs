@@ -247,6 +247,9 @@ pub enum StartError {
     /// The driver was not polled where it can run.
     #[error("{0}")]
     Runtime(&'static str),
+    /// The operating system does not tell of sockets.
+    #[error("cannot wait for sockets: {0}")]
+    Poll(io::Error),
     /// The operating system has no more threads.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
