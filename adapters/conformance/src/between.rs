@@ -265,12 +265,9 @@ impl Shared {
     /// broken.
     fn pass_on(&self, number: usize, side: Side, from: &Arc<TcpStream>, to: &Arc<TcpStream>) {
         let mut buffer = vec![0; PIECE];
-        loop {
-            // What is not passed on is not read either: so its sender is slowed
-            // down by what is stuck, and reset by what is cut.
-            let Ok(seen @ 1..) = from.peek(&mut buffer) else {
-                break;
-            };
+        // What is not passed on is not read either: so its sender is slowed
+        // down by what is stuck, and reset by what is cut.
+        while let Ok(seen @ 1..) = from.peek(&mut buffer) {
             let (count, last) = match self.pass(number, side, seen) {
                 Pass::On(count) => (count, false),
                 Pass::Last(count) => (count, true),

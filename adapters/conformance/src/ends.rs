@@ -103,6 +103,9 @@ pub fn a_shutdown_cancels_what_runs_when_its_limit_is_over(lab: &Lab) {
     let blocking = member.blocking();
     let mut file = blocking.put(put("f")).unwrap();
     file.write_all(&bytes(1 << 20, 7)).unwrap();
+    blocking
+        .wait_until(|status| status.operations == 1)
+        .unwrap();
     blocking.shutdown(Duration::from_millis(100)).unwrap();
     let error = file.finish().unwrap_err();
     assert!(matches!(error, ClientError::Op(_)), "{error}");
@@ -141,7 +144,10 @@ pub fn dropping_the_last_handle_ends_the_driver(lab: &Lab) {
 
 /// A driver that is dropped in the middle of its work.
 pub fn a_dropped_driver_ends_pending_calls_and_frees_the_directory(lab: &Lab) {
-    let member = lab.start(|_| {});
+    // Not in the first moments of its life, in which it founds its cluster.
+    let first = lab.start(|_| {});
+    first.meet(1, 0);
+    let member = lab.start_in(first.stop(), |_| {});
     let addr = member.addr();
     member.put("before", &Bytes::from_static(b"content"));
     let mut file = member.client.put(put("f")).unwrap();

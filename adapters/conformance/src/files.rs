@@ -297,7 +297,7 @@ pub fn progress_is_waited_for(lab: &Lab) {
     let mut seen = 0;
     while seen < SIZE {
         let now = members[0].wait(std::future::poll_fn(|cx| put.poll_progress(seen, cx)));
-        assert!(now > seen && now % (1 << 20) == 0);
+        assert!(now > seen && now.is_multiple_of(1 << 20));
         seen = now;
     }
     members[0].wait(put.finish()).unwrap();

@@ -276,16 +276,16 @@ impl Member {
     pub(crate) fn told<T>(
         &self,
         notices: &mut impl Iterator<Item = Notice>,
-        mut wanted: impl FnMut(Notice) -> Option<T>,
+        wanted: impl FnMut(Notice) -> Option<T>,
     ) -> T {
         notices
-            .find_map(|notice| wanted(notice))
+            .find_map(wanted)
             .expect("the node runs until that was told")
     }
 
     /// What it tells from now on.
     pub(crate) fn notices(&self) -> impl Iterator<Item = Notice> + use<> {
-        self.blocking().events().unwrap()
+        self.blocking().events().map(Result::unwrap)
     }
 
     /// Ends it in good order.
