@@ -156,16 +156,15 @@ impl Book {
         self.dials.get(&conn).map(|dialled| &dialled.addr)
     }
 
-    /// Notes who was admitted at the address behind `conn`.
-    pub(super) fn admitted(&mut self, conn: ConnId, node: NodeId) {
-        if let Some(known) = self
-            .dials
-            .get(&conn)
-            .and_then(|dialled| self.known.get_mut(&dialled.addr))
-        {
-            known.node = Some(node);
-            known.failures = 0;
-        }
+    /// Notes who was admitted at the address behind `conn`. True if that is
+    /// news.
+    pub(super) fn admitted(&mut self, conn: ConnId, node: NodeId) -> bool {
+        let dialled = self.dials.get(&conn);
+        let Some(known) = dialled.and_then(|dialled| self.known.get_mut(&dialled.addr)) else {
+            return false;
+        };
+        known.failures = 0;
+        known.node.replace(node) != Some(node)
     }
 
     /// Notes who is behind `conn`, somebody who is not to be talked to: this

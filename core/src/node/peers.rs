@@ -319,7 +319,7 @@ impl Node {
         session.admit(admitted);
         let (peer, role) = (session.peer, session.role);
         ctx.timers.cancel(Timer::Admission(conn));
-        ctx.book.admitted(conn, peer);
+        let news = ctx.book.admitted(conn, peer);
         ctx.dirty.insert(conn);
         let old = ctx.peers.get(&peer).copied();
         let old_role = old
@@ -338,6 +338,11 @@ impl Node {
             ctx.events.push(Event::PeerUp { peer });
         }
         ctx.ups.push(peer);
+        if news {
+            // Peers who came before have not been told of an address at which
+            // nobody was known to be.
+            tell_peers(ctx);
+        }
         ctx.arm_dial();
     }
 
@@ -408,14 +413,7 @@ impl Node {
             }
         }
         if news {
-            let admitted = ctx
-                .sessions
-                .values_mut()
-                .filter(|session| session.is_admitted());
-            for session in admitted {
-                session.peers_due = true;
-                ctx.dirty.insert(session.conn);
-            }
+            tell_peers(ctx);
             ctx.arm_dial();
         }
         Ok(())
@@ -507,6 +505,18 @@ impl Node {
             ctx.timers
                 .set(Timer::Queue(conn), since.saturating_add(wait));
         }
+    }
+}
+
+/// Every admitted session has new addresses to tell.
+fn tell_peers(ctx: &mut Ctx) {
+    let admitted = ctx
+        .sessions
+        .values_mut()
+        .filter(|session| session.is_admitted());
+    for session in admitted {
+        session.peers_due = true;
+        ctx.dirty.insert(session.conn);
     }
 }
 

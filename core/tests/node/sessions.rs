@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerhold_core::wire::frame::Flags;
-use peerhold_core::wire::message::{PeerEntry, PeersUpdate, kind};
+use peerhold_core::wire::message::{self, PeerEntry, PeersUpdate, kind};
 use peerhold_core::{ConnId, Event, NodeId, PeerFault, Role};
 
 use crate::fake_peer::{Peer, id};
@@ -39,6 +39,25 @@ fn what_peers_tell_never_keeps_a_configured_address_from_being_dialled() {
     host.handle(peerhold_core::Input::DialFailed { conn });
     host.pass(Duration::from_secs(1));
     assert_eq!(dials(&mut host).len(), 1);
+}
+
+#[test]
+fn who_is_found_at_a_configured_address_is_told_to_those_who_came_before() {
+    let mut config = config(ME);
+    config.bootstrap = [Into::into("first")].into();
+    let mut host = Host::new(config);
+    let (conn, ..) = dials(&mut host).remove(0);
+    let told = |host: &mut Host, peer: &mut Peer| {
+        let last = peer.asked(host, kind::PEERS).pop()?;
+        let update: PeersUpdate = message::decode(&last.body).unwrap();
+        let entry = update.peers.into_iter().find(|entry| entry.node == id(2));
+        entry.map(|entry| entry.addresses)
+    };
+    let mut before = Peer::admitted(&mut host, id(1));
+    assert_eq!(told(&mut host, &mut before), None);
+    let mut found = Peer::on(&mut host, id(2), conn, Role::Dialer);
+    found.admit(&mut host);
+    assert_eq!(told(&mut host, &mut before), Some(["first".into()].into()));
 }
 
 #[test]

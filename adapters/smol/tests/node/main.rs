@@ -1,15 +1,12 @@
 //! Whole nodes over real sockets on loopback.
 
-mod admitting;
 mod canary;
 mod cluster;
-mod cross;
 mod damage;
 mod ends;
-mod files;
 mod full;
+mod handle;
 mod search;
 mod secure;
 mod tap;
 mod tape;
-mod versions;

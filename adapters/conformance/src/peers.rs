@@ -1,0 +1,361 @@
+//! What peers and the way to them do, and what becomes of it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerhold_host::peerhold_core::{PeerAddr, PeerFault, Role};
+use peerhold_host::peerhold_tls::ChannelError as Tls;
+use peerhold_host::{ChannelError, HostConfig, Notice};
+
+use crate::between::{Between, Side};
+use crate::lab::{Lab, Member, bytes, stop_all, two};
+
+/// What nodes without secure channels begin with: these bytes and their id.
+const GREETING: [u8; 40] =
+    *b"PEERHOL1\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\
+\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09";
+
+/// The next channel that does not come about.
+fn no_channel(member: &Member, notices: &mut impl Iterator<Item = Notice>) -> (Role, ChannelError) {
+    member.told(notices, |notice| match notice {
+        Notice::Channel { role, error } => Some((role, error)),
+        _ => None,
+    })
+}
+
+/// All that a peer is told that sends this, and then nothing more.
+fn told(addr: SocketAddr, data: &[u8], ends: bool) -> Vec<u8> {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    socket.write_all(data).unwrap();
+    if ends {
+        socket.shutdown(Shutdown::Write).unwrap();
+    }
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+/// A socket on which nothing comes.
+pub fn a_peer_that_connects_and_says_nothing_is_closed_by_its_deadline(lab: &Lab) {
+    let member = lab.start(|config| config.open_timeout = Duration::from_millis(100));
+    let mut notices = member.notices();
+    assert_eq!(told(member.addr(), b"", false), b"");
+    let expected = (Role::Listener, ChannelError::Timeout);
+    assert_eq!(no_channel(&member, &mut notices), expected);
+    member.stop();
+}
+
+/// A channel that opens, and on which nothing comes.
+pub fn a_peer_that_is_silent_behind_its_channel_is_closed_by_its_deadline(lab: &Lab) {
+    let member = lab.start(|config| {
+        config.insecure = true;
+        config.node.timing.admission = Duration::from_millis(100);
+    });
+    let mut notices = member.notices();
+    let said = told(member.addr(), &GREETING, false);
+    assert!(said.len() > GREETING.len(), "{said:?}");
+    let fault = member.told(&mut notices, |notice| match notice {
+        Notice::Refused { fault, .. } => Some(fault),
+        _ => None,
+    });
+    assert_eq!(fault, Some(PeerFault::AdmissionTimeout));
+    member.stop();
+}
+
+/// Something else than a peer.
+pub fn whoever_speaks_something_else_gets_an_alert_and_the_end(lab: &Lab) {
+    let member = lab.start(|config| config.close_timeout = Duration::from_secs(600));
+    let mut notices = member.notices();
+    let mut request = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+    // It is told the end, though it keeps its own side open..
+    let polite = told(member.addr(), &request, false);
+    // ..and however much more it sends.
+    request.resize(16 << 20, b' ');
+    let flooding = told(member.addr(), &request, true);
+    for answer in [polite, flooding] {
+        // An alert (21): fatal (2), decode error (50).
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, 50]);
+        let expected = (Role::Listener, ChannelError::Secure(Tls::NotTls));
+        assert_eq!(no_channel(&member, &mut notices), expected);
+    }
+    member.stop();
+}
+
+/// A socket with unread bytes that is closed takes back what it has sent.
+pub fn a_peer_that_is_sent_away_while_it_sends_gets_all_that_was_sent_to_it(lab: &Lab) {
+    let member = lab.start(|config| {
+        config.insecure = true;
+        config.close_timeout = Duration::from_secs(60);
+    });
+    // Nothing that a peer would say, and more than sockets hold.
+    let said = [&GREETING[..], &[0xFF; 16 << 20]].concat();
+    let answer = told(member.addr(), &said, true);
+    assert!(answer.starts_with(&GREETING[..8]), "{answer:?}");
+    member.stop();
+}
+
+/// One side has secure channels and the other has not.
+pub fn a_plaintext_peer_is_refused_and_told_of_by_both(lab: &Lab) {
+    let secure = lab.start(|_| {});
+    let mut at_secure = secure.notices();
+    let plain = lab.start(|config| {
+        config.insecure = true;
+        config.listen.clear();
+        config.node.bootstrap = vec![secure.bootstrap()];
+    });
+    let mut at_plain = plain.notices();
+    assert_eq!(
+        no_channel(&secure, &mut at_secure),
+        (Role::Listener, ChannelError::Secure(Tls::NotTls))
+    );
+    assert_eq!(
+        no_channel(&plain, &mut at_plain),
+        (Role::Dialer, ChannelError::Magic)
+    );
+    assert_eq!(secure.blocking().peers().unwrap().len(), 0);
+    stop_all([plain, secure]);
+}
+
+/// Addresses that cannot be dialled are told of, and harm nobody.
+pub fn addresses_that_cannot_be_dialled_are_told_of(lab: &Lab) {
+    let undialled = |addr: &str, insecure| {
+        let member = lab.start(|config| {
+            config.insecure = insecure;
+            config.node.bootstrap = vec![addr.into()];
+        });
+        let mut notices = member.notices();
+        let told = member.told(&mut notices, |notice| match notice {
+            Notice::Address { addr, .. } => Some(addr),
+            _ => None,
+        });
+        assert_eq!(told, PeerAddr::from(addr));
+        member.stop();
+    };
+    // The name of a host.
+    undialled("localhost:4100", false);
+    // Another machine, without a secure channel.
+    undialled("192.0.2.1:4100", true);
+}
+
+/// A node has as many connections as it may, and then takes no more.
+pub fn connections_beyond_the_limit_are_dropped_at_once(lab: &Lab) {
+    let member = lab.start(|config| {
+        config.node.limits.connections = 2;
+        config.open_timeout = Duration::from_secs(600);
+    });
+    let connect = || TcpStream::connect(member.addr()).unwrap();
+    let ended = |mut socket: &TcpStream| matches!(socket.read(&mut [0]), Ok(0) | Err(_));
+    let taken = [connect(), connect()];
+    assert!(ended(&connect()));
+    drop(taken);
+    // One that is accepted is heard.
+    loop {
+        let mut socket = connect();
+        let heard = socket.write_all(b"GET / HTTP/1.1\r\n\r\n").is_ok() && {
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).is_ok() && !answer.is_empty()
+        };
+        if heard {
+            break;
+        }
+    }
+    member.stop();
+}
+
+/// An address at which nobody answers is dialled again and again, and nothing
+/// but time says when.
+pub fn a_deadline_wakes_a_node_to_which_nothing_else_happens(lab: &Lab) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let member = lab.start(|config| {
+        config.listen.clear();
+        config.node.bootstrap = vec![addr.to_string().into()];
+    });
+    for _ in 0..8 {
+        drop(listener.accept().unwrap());
+    }
+    member.stop();
+}
+
+/// A node that dials another one by a place between, which is the only way to
+/// it.
+pub(crate) fn apart(lab: &Lab, change: impl Fn(&mut HostConfig)) -> (Between, [Member; 2]) {
+    let between = Between::new();
+    let way = between.addr().to_string();
+    let listener = lab.start(|config| {
+        two(config);
+        config.node.advertise = vec![way.as_str().into()];
+        change(config);
+    });
+    between.lead(listener.addr());
+    let dialler = lab.start(|config| {
+        two(config);
+        config.listen.clear();
+        config.node.bootstrap = vec![way.as_str().into()];
+        change(config);
+    });
+    (between, [listener, dialler])
+}
+
+fn down(member: &Member, notices: &mut impl Iterator<Item = Notice>) {
+    member.told(notices, |notice| {
+        matches!(notice, Notice::PeerDown { .. }).then_some(())
+    });
+}
+
+/// The way to a peer swallows everything, and no end of it is told.
+pub fn a_peer_that_is_half_open_is_given_up_and_met_anew(lab: &Lab) {
+    let (between, [listener, dialler]) = apart(lab, |config| {
+        config.node.timing.keep_alive = Duration::from_millis(100);
+        config.node.timing.idle = Duration::from_millis(300);
+    });
+    listener.meet(2, 1);
+    dialler.meet(2, 1);
+    let mut notices = [listener.notices(), dialler.notices()];
+    between.freeze();
+    // Both copies are needed: it waits for the peer.
+    let data = bytes(100 << 10, 1);
+    dialler.put("f", &data);
+    down(&listener, &mut notices[0]);
+    down(&dialler, &mut notices[1]);
+    listener.holds("f", &data);
+    between.thaw();
+    stop_all([dialler, listener]);
+}
+
+/// A put's exchange, broken at 64 places of it.
+pub fn a_peer_that_resets_in_mid_frame_is_met_anew_wherever_that_was(lab: &Lab) {
+    const PLACES: u64 = 64;
+    let (between, [listener, dialler]) = apart(lab, |_| {});
+    dialler.meet(2, 1);
+    let file = |index| (format!("file {index}"), bytes(100 << 10, index));
+    let exchange = |index| {
+        let (name, data) = file(index);
+        let before = [Side::Dialler, Side::Listener].map(|side| between.passed(side));
+        dialler.put(&name, &data);
+        let after = [Side::Dialler, Side::Listener].map(|side| between.passed(side));
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    // The first one says more: the node learns what the other one may ask.
+    exchange(1000);
+    let sent = exchange(1001);
+    assert!(sent[0] > 100 << 10 && sent[1] > 100, "{sent:?}");
+    let mut broken = 0;
+    for index in 0..PLACES {
+        let (name, data) = file(index);
+        let side = [Side::Dialler, Side::Listener][index as usize % 2];
+        let place = sent[side as usize] * (index / 2) / (PLACES / 2);
+        between.cut_after(side, place);
+        dialler.put(&name, &data);
+        broken += u64::from(between.spare());
+        dialler.meet(2, 1);
+    }
+    // Near its end an exchange may be shorter than the one that was measured.
+    assert!(broken >= PLACES - 8, "{broken} of {PLACES} were broken");
+    for index in 0..PLACES {
+        let (name, data) = file(index);
+        listener.holds(&name, &data);
+        dialler.holds(&name, &data);
+    }
+    stop_all([dialler, listener]);
+}
+
+/// Streams keep no borders.
+pub fn what_comes_a_byte_at_a_time_is_understood(lab: &Lab) {
+    let (between, [listener, dialler]) = apart(lab, |_| {});
+    dialler.meet(2, 1);
+    between.single();
+    // The handshake too.
+    between.cut();
+    let data = [bytes(20 << 10, 1), bytes(20 << 10, 2)];
+    dialler.put("a", &data[0]);
+    listener.put("b", &data[1]);
+    listener.holds("a", &data[0]);
+    dialler.holds("b", &data[1]);
+    assert!(between.accepted() > 1);
+    stop_all([dialler, listener]);
+}
+
+/// Two nodes each of which has dialled the other.
+pub fn of_two_that_dial_each_other_at_once_one_session_remains(lab: &Lab) {
+    let ways = [Between::new(), Between::new()];
+    let addrs = ways.each_ref().map(|way| way.addr().to_string());
+    ways.iter().for_each(Between::hold);
+    let start = |own: usize| {
+        let member = lab.start(|config| {
+            two(config);
+            config.node.advertise = vec![addrs[own].as_str().into()];
+            config.node.bootstrap = vec![addrs[1 - own].as_str().into()];
+        });
+        ways[own].lead(member.addr());
+        member
+    };
+    let members = [start(0), start(1)];
+    let mut seen = [0; 2];
+    for round in 0..8 {
+        for (way, seen) in ways.iter().zip(seen) {
+            way.wait_for(seen + 1);
+        }
+        ways.iter().for_each(Between::release);
+        for member in &members {
+            member.meet(2, 1);
+        }
+        ways[0].wait_for_open(&ways[1], 1);
+        let peers = members
+            .each_ref()
+            .map(|member| member.blocking().peers().unwrap());
+        let [[one], [other]] = peers.each_ref().map(Vec::as_slice) else {
+            panic!("more sessions than one: {peers:?}");
+        };
+        // It is the same one: either has dialled.
+        assert!(one.addr.is_some() != other.addr.is_some(), "{peers:?}");
+        let (name, data) = (format!("{round}"), bytes(50 << 10, round));
+        members[0].put(&name, &data);
+        members[1].holds(&name, &data);
+        // Again: what stands is broken, and both dial.
+        seen = ways.each_ref().map(Between::accepted);
+        ways.iter().for_each(Between::hold);
+        ways.iter().for_each(Between::cut);
+    }
+    ways.iter().for_each(Between::release);
+    stop_all(members);
+}
+
+/// A node that is stopped in the middle of what its peers send it.
+pub fn a_peer_that_ends_is_noticed_at_once(lab: &Lab) {
+    let mut members = lab.cluster(3, |_, _| {});
+    let mut notices = members[0].notices();
+    let third = members.pop().unwrap();
+    let gone = third.client.node();
+    // In good order, and then abruptly.
+    let dir = third.stop();
+    let down = |notice| match notice {
+        Notice::PeerDown { peer, fault } => Some((peer, fault)),
+        _ => None,
+    };
+    assert_eq!(members[0].told(&mut notices, down), (gone, None));
+    drop(dir);
+    let second = members.pop().unwrap();
+    let gone = second.client.node();
+    second.abandon();
+    assert_eq!(members[0].told(&mut notices, down), (gone, None));
+    stop_all(members);
+}
+
+/// Whoever writes before it may, writes into a node that takes it in turn.
+pub fn one_peer_that_floods_holds_up_nobody_else(lab: &Lab) {
+    let member = lab.start(|config| config.close_timeout = Duration::from_secs(60));
+    let small = Bytes::from_static(b"small");
+    let addr = member.addr();
+    let flooding = thread::spawn(move || told(addr, &vec![b' '; 64 << 20], true));
+    for index in 0..20 {
+        let name = index.to_string();
+        member.put(&name, &small);
+        member.holds(&name, &small);
+    }
+    flooding.join().unwrap();
+    member.stop();
+}
