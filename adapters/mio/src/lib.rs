@@ -6,6 +6,30 @@
 //! it, [`Driver::turn`] fits into a loop of the caller's own, beside whatever
 //! else that does.
 //!
+//! ```
+//! use peerhold_mio::HostConfig;
+//! use peerhold_mio::peerhold_core::{ClusterKey, Name, NamespaceSecret};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let (dir, key, secret) = (dir.path(), [1; 32], [2; 32]);
+//! let mut config = HostConfig::new(dir, ClusterKey::from_bytes(key))?;
+//! // A cluster of one: each record and blob has one copy.
+//! (config.node.replicas, config.node.durable) = (1, 1);
+//! let (node, driver) = peerhold_mio::open(config)?;
+//! let thread = std::thread::spawn(|| driver.run());
+//! let writer = NamespaceSecret::from_bytes(secret).writer();
+//! let name = Name::new("greeting.txt")?;
+//! node.put(&writer, &name, &b"hello"[..])?;
+//! let text = std::io::read_to_string(node.get(writer.reader(), &name)?)?;
+//! assert_eq!(text, "hello");
+//! node.shutdown(Duration::from_secs(5))?;
+//! thread.join().expect("the driver does not panic")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The handle's calls wait, and any other thread may make them. The thread
 //! that turns the driver would wait for itself; there they answer
 //! [`ClientError::WouldDeadlock`], and the `try_*` calls are for it. Who has

@@ -237,3 +237,46 @@ fn a_source_that_fails_cancels_the_put_and_one_that_waits_is_waited_for() {
     assert!(matches!(failed, Poll::Ready(Err(PutError::Source(_)))));
     assert!(cell.state().gone && !cell.state().finish);
 }
+
+#[test]
+fn a_thread_that_turns_the_engine_begins_calls_and_looks_later() {
+    let (client, shared) = client();
+    shared.look();
+    let by = client.blocking();
+    let mut end = by.try_shutdown(Duration::from_secs(1));
+    assert_eq!(end.try_take(), Poll::Pending);
+    assert_eq!(shared.look().limit, Some(Duration::from_secs(1)));
+    let mut status = by.try_status();
+    assert_eq!(shared.look().asks.len(), 1, "it begins at once");
+    let mut events = by.events();
+    assert_eq!(events.try_next(), Poll::Pending);
+    assert_eq!(events.next(), Some(Err(ClientError::WouldDeadlock)));
+    shared.close();
+    assert_eq!(end.try_take(), Poll::Ready(()));
+    assert_eq!(end.try_take(), Poll::Pending, "it answers once");
+    assert!(status.try_take().is_pending(), "nobody has answered");
+    // There is nothing to wait for any more, here or elsewhere.
+    assert_eq!(by.status(), Err(ClientError::Closed));
+    assert_eq!(by.events().next(), None);
+    assert_eq!(by.shutdown(Duration::ZERO), Ok(()));
+}
+
+#[test]
+fn a_put_takes_what_it_has_room_for_and_hands_the_rest_back() {
+    let (client, shared) = client();
+    shared.look();
+    let mut put = client.blocking().put(put()).unwrap();
+    let cell = cell(&shared);
+    let data = Bytes::from(vec![0; 100]);
+    assert_eq!(put.try_push(data.clone()), Ok(None));
+    assert_eq!(put.try_push(data.clone()), Ok(Some(data.clone())));
+    let error = put.try_write(&data).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert!(cell.state().wants_room);
+    while cell.state().pop().is_some() {}
+    assert_eq!(put.try_write(&data).unwrap(), 100);
+    assert!(put.try_finish().is_pending() && cell.state().finish);
+    cell.end(Err(ClientError::Op(OpError::Missing)));
+    let missing = ClientError::Op(OpError::Missing);
+    assert_eq!(put.try_finish(), Poll::Ready(Err(missing)));
+}
