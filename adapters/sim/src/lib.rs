@@ -18,11 +18,20 @@
 //! The network delays and cuts streams into pieces but loses nothing, disks
 //! keep what they were given, and a node can be killed and started again.
 
+mod agenda;
 mod cluster;
+mod faults;
+mod happen;
+mod liar;
 mod net;
 mod node;
 mod ops;
+mod secret;
+mod tally;
 mod task;
 
 pub use crate::cluster::{Cluster, Plan};
+pub use crate::faults::Death;
+pub use crate::liar::Lies;
+pub use crate::tally::Tally;
 pub use crate::task::{Finished, Task};

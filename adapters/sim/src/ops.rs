@@ -180,7 +180,10 @@ impl Cluster {
 
     /// Leaves a get's bytes alone from now on, or takes them again.
     pub fn stall(&mut self, task: Task, stalled: bool) {
-        if let Some(running) = self.machines[task.node].tasks.get_mut(&task.op) {
+        if let Some(running) = self.machines[task.node]
+            .tasks
+            .get_mut(&(task.life, task.op))
+        {
             running.stalled = stalled;
         }
         self.feed(task);
@@ -196,7 +199,7 @@ impl Cluster {
 
     /// What has become of an operation so far.
     pub fn look(&self, task: Task) -> &Finished {
-        &self.machines[task.node].tasks[&task.op].state
+        &self.machines[task.node].tasks[&(task.life, task.op)].state
     }
 
     /// Whether an operation has ended.
@@ -204,19 +207,40 @@ impl Cluster {
         self.look(task).result.is_some()
     }
 
-    fn begin<T: std::fmt::Debug>(
+    fn begin<T>(
         &mut self,
         at: usize,
         running: Running,
         command: impl FnOnce(&mut Taped, Instant) -> Result<OpId, Busy<T>>,
     ) -> Task {
+        let task = self.try_begin(at, running, command);
+        task.expect("a node that is on, ready and not busy")
+    }
+
+    /// Begins an operation, if its machine is on and its node takes it.
+    pub(crate) fn try_begin<T>(
+        &mut self,
+        at: usize,
+        running: Running,
+        command: impl FnOnce(&mut Taped, Instant) -> Result<OpId, Busy<T>>,
+    ) -> Option<Task> {
         let now = self.now();
-        let op = command(&mut self.live(at).node, now).expect("a node that is ready and not busy");
-        self.machines[at].tasks.insert(op, running);
-        let task = Task { node: at, op };
+        let life = self.machines[at].starts;
+        let live = self.machines[at].live.as_mut()?;
+        let op = command(&mut live.node, now).ok()?;
+        self.machines[at].tasks.insert((life, op), running);
+        let task = Task { node: at, life, op };
         self.feed(task);
         self.drain(at);
-        task
+        Some(task)
+    }
+
+    /// What has become of an operation, which is forgotten.
+    pub(crate) fn take(&mut self, task: Task) -> Option<Finished> {
+        let tasks = &mut self.machines[task.node].tasks;
+        tasks
+            .remove(&(task.life, task.op))
+            .map(|running| running.state)
     }
 }
 
