@@ -181,6 +181,11 @@ impl Cluster {
         self.machines[at].live.is_some()
     }
 
+    /// Whether a machine is one that stores.
+    pub(crate) fn is_storing(&self, at: usize) -> bool {
+        self.machines[at].config.weight > 0
+    }
+
     /// Changes the configuration with which a machine that is off will start.
     pub fn configure(&mut self, at: usize, change: impl FnOnce(&mut Config)) {
         change(&mut self.machines[at].config);

@@ -246,6 +246,12 @@ impl Cluster {
         }
     }
 
+    /// Whether a storm's connections to a machine stand.
+    pub(crate) fn is_haunted(&self, at: usize) -> bool {
+        let live = self.machines[at].live.as_ref();
+        live.is_some_and(|live| !live.ghosts.is_empty())
+    }
+
     /// One connection of a storm goes on, or ends.
     pub(crate) fn haunt(&mut self, end: End, left: u32) {
         let (now, conn) = (self.now, end.conn);

@@ -19,19 +19,32 @@
 //! keep what they were given, and a node can be killed and started again.
 
 mod agenda;
+mod check;
 mod cluster;
 mod faults;
 mod happen;
 mod liar;
+mod model;
 mod net;
 mod node;
 mod ops;
+mod run;
+mod script;
 mod secret;
+mod shrink;
+mod swarm;
 mod tally;
 mod task;
+mod violation;
+mod work;
 
 pub use crate::cluster::{Cluster, Plan};
 pub use crate::faults::Death;
 pub use crate::liar::Lies;
+pub use crate::run::{Report, run, run_script};
+pub use crate::script::{Act, Fault, Op, Script, Step, What};
+pub use crate::shrink::shrink;
+pub use crate::swarm::{Class, Swarm};
 pub use crate::tally::Tally;
 pub use crate::task::{Finished, Task};
+pub use crate::violation::{Invariant, Violation};

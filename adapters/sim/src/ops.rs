@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerhold_core::disk::{DiskData, DiskKind, RecordKey, Row, StoredRecord};
+use peerhold_core::disk::{DiskData, DiskKind, Page, RecordKey, Row, StoredRecord};
 use peerhold_core::seal::SignedHead;
 use peerhold_core::{
-    Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name, OpError,
-    OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Writer,
+    BlobId, Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name,
+    OpError, OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Version,
+    Writer,
 };
 
 use crate::cluster::Cluster;
@@ -202,6 +203,19 @@ impl Cluster {
         &self.machines[task.node].tasks[&(task.life, task.op)].state
     }
 
+    /// The same, unless it is forgotten.
+    pub(crate) fn look_at(&self, task: Task) -> Option<&Finished> {
+        let tasks = &self.machines[task.node].tasks;
+        tasks
+            .get(&(task.life, task.op))
+            .map(|running| &running.state)
+    }
+
+    /// Whether a machine is on and its node takes commands.
+    pub(crate) fn is_ready(&self, at: usize) -> bool {
+        self.status(at).is_some_and(|status| status.ready)
+    }
+
     /// Whether an operation has ended.
     pub fn is_finished(&self, task: Task) -> bool {
         self.look(task).result.is_some()
@@ -261,28 +275,54 @@ impl Cluster {
     }
 
     fn records(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<StoredRecord> {
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&file_name(name)),
-        };
-        let (mut records, mut below, max) = (Vec::new(), None, PAGE);
+        let (all, damaged) = self.rows(at, reader.key(&file_name(name)));
+        assert!(damaged.is_empty(), "{damaged:?} are damaged");
+        all
+    }
+
+    /// The records that a store holds of a name, the newest first, and those
+    /// that it held and that are damaged.
+    pub(crate) fn rows(&self, at: usize, key: RecordKey) -> (Vec<StoredRecord>, Vec<RecordId>) {
+        let (mut records, mut damaged, mut below) = (Vec::new(), Vec::new(), None);
         loop {
-            let op = DiskOp::detached(DiskKind::ListVersions { key, below, max });
-            let store = &self.live(at).store;
-            let done = store.commit(vec![store.prepare(op)]);
-            let page = match done.first().map(|done| done.result()) {
-                Some(Ok(DiskData::Page(page))) => page.clone(),
-                other => panic!("a store cannot list versions: {other:?}"),
-            };
-            records.extend(page.rows.into_iter().map(|row| match row {
-                Row::Record(record) => record,
-                Row::Damaged { id, .. } => panic!("{id:?} is damaged"),
-            }));
-            below = records.last().map(StoredRecord::id);
+            let page = self.page(at, key, below, PAGE);
+            for row in page.rows {
+                below = Some(row.id());
+                match row {
+                    Row::Record(record) => records.push(record),
+                    Row::Damaged { id, .. } => damaged.push(id),
+                }
+            }
             if !page.more {
-                return records;
+                return (records, damaged);
             }
         }
+    }
+
+    /// Whether a store holds a record of a version.
+    pub(crate) fn has(&self, at: usize, key: RecordKey, version: Version) -> bool {
+        let head = [0xff; 32];
+        let page = self.page(at, key, Some(RecordId { version, head }), 1);
+        matches!(&page.rows[..], [Row::Record(record), ..] if record.version == version)
+    }
+
+    /// Whether a store holds a blob.
+    pub(crate) fn has_blob(&self, at: usize, blob: BlobId) -> bool {
+        let answer = self.ask_store(at, DiskKind::HasBlob(blob));
+        matches!(answer, Some(DiskData::Claimed { held: true }))
+    }
+
+    fn page(&self, at: usize, key: RecordKey, below: Option<RecordId>, max: u32) -> Page {
+        match self.ask_store(at, DiskKind::ListVersions { key, below, max }) {
+            Some(DiskData::Page(page)) => page,
+            _ => Page::default(),
+        }
+    }
+
+    fn ask_store(&self, at: usize, kind: DiskKind) -> Option<DiskData> {
+        let store = &self.machines[at].live.as_ref()?.store;
+        let done = store.commit(vec![store.prepare(DiskOp::detached(kind))]);
+        done.first()?.result().clone().ok()
     }
 }
 
