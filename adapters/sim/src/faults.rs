@@ -284,6 +284,7 @@ impl Cluster {
         let now = self.now;
         self.weather.slow = (Instant::ZERO, 1);
         self.weather.bites = (0, 1);
+        self.net.mend();
         for at in 0..self.machines.len() {
             let machine = &mut self.machines[at];
             machine.sips = (Instant::ZERO, usize::MAX);

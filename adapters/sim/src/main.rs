@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use peerhold_sim::{Invariant, Report, Script, Swarm, Tally, Violation, run, run_script, shrink};
 
-use crate::args::{Args, HELP, Seeds};
+use crate::args::{Args, HELP};
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {

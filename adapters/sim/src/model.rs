@@ -171,21 +171,42 @@ impl Named {
     }
 }
 
+/// What a confirmed answer must come up to, with R replicas of which W make a
+/// write durable, q = R - W + 1 confirm an answer, and f lie or lose things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// f = 0: everything that was acknowledged.
+    All,
+    /// f < q: what all honest replicas hold.
+    Settled,
+    /// Otherwise: only what the asker itself has seen.
+    Own,
+}
+
+impl Trust {
+    pub(crate) fn new((replicas, durable): (u8, u8), suspects: usize) -> Self {
+        let quorum = usize::from(replicas - durable) + 1;
+        match suspects {
+            0 => Self::All,
+            f if f < quorum => Self::Settled,
+            _ => Self::Own,
+        }
+    }
+}
+
 /// Everything that has been written.
 #[derive(Debug)]
 pub(crate) struct Model {
-    /// No replica lies or loses what it was given: every confirmed answer is
-    /// the newest. Otherwise only what has settled is sure to be found.
-    pub(crate) strict: bool,
+    pub(crate) trust: Trust,
     pub(crate) names: Vec<Named>,
     puts: BTreeMap<PutId, (usize, usize)>,
     moment: Moment,
 }
 
 impl Model {
-    pub(crate) fn new(strict: bool, names: Vec<Named>) -> Self {
+    pub(crate) fn new(trust: Trust, names: Vec<Named>) -> Self {
         Self {
-            strict,
+            trust,
             names,
             puts: BTreeMap::new(),
             moment: 0,
@@ -230,18 +251,13 @@ impl Model {
         self.puts.get(put).copied()
     }
 
-    /// Which name has this text.
-    pub(crate) fn named(&self, key: &RecordKey) -> Option<usize> {
-        self.names.iter().position(|named| named.key == *key)
-    }
-
     /// What an answer must come up to if it was asked for at a moment.
     pub(crate) fn floor(&self, name: usize, at: Moment) -> Option<Top> {
         let named = &self.names[name];
-        if self.strict {
-            named.confirmed.at(at)
-        } else {
-            named.settled.at(at)
+        match self.trust {
+            Trust::All => named.confirmed.at(at),
+            Trust::Settled => named.settled.at(at),
+            Trust::Own => None,
         }
     }
 }

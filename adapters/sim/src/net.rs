@@ -214,6 +214,12 @@ impl Net {
         }
     }
 
+    /// No stream breaks any more by itself.
+    pub(crate) fn mend(&mut self) {
+        let streams = self.streams.values_mut();
+        streams.for_each(|direction| direction.cut_after = None);
+    }
+
     /// Forgets one end.
     pub(crate) fn forget(&mut self, end: End) {
         self.streams.remove(&end);

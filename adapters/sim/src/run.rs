@@ -10,7 +10,7 @@ use peerhold_store::StoreConfig;
 
 use crate::check::{Check, Stores, Suspects, Wrong, holds, is_kept, is_sealed, look_at_event};
 use crate::cluster::{Cluster, Plan};
-use crate::model::{CANARY, Model, Named};
+use crate::model::{CANARY, Model, Named, Trust};
 use crate::script::{Act, Fault, Op, Script, Step, What};
 use crate::swarm::Swarm;
 use crate::tally::Tally;
@@ -122,7 +122,7 @@ impl Run {
         let config = &cluster.machines[0].config;
         let chunk = (config.chunk_bytes as usize, config.pad_bytes as usize);
         Self {
-            model: Model::new(swarm.suspects == 0, names.collect()),
+            model: Model::new(Trust::new(swarm.copies, swarm.suspects), names.collect()),
             suspects: Suspects::default(),
             suspect_places: (0..swarm.suspects).collect(),
             copies: swarm.copies,

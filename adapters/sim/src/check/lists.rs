@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use peerhold_core::{Entry, Listed, NameTag, PutId};
 
 use super::{Asked, Check, holds};
-use crate::model::{Fate, Met, Model, Moment, Top};
+use crate::model::{Fate, Met, Model, Moment, Top, Trust};
 use crate::violation::Invariant::{Durability, Freshness, Honesty, Integrity, Removal};
 
 /// Whether nothing is missing from a listing.
@@ -86,11 +86,12 @@ impl Model {
             return Ok(());
         }
         let told: BTreeSet<PutId> = entries.iter().map(|entry| entry.put).collect();
-        let strict = self.strict;
+        let trust = self.trust;
         let lacks = self.names[asked.name].writes.iter().find(|write| {
-            let sure = match strict {
-                true => write.fate == Fate::Done && write.ended <= Some(asked.begun),
-                false => write.settled.is_some_and(|at| at <= asked.begun),
+            let sure = match trust {
+                Trust::All => write.fate == Fate::Done && write.ended <= Some(asked.begun),
+                Trust::Settled => write.settled.is_some_and(|at| at <= asked.begun),
+                Trust::Own => false,
             };
             sure && write.put.is_some_and(|put| !told.contains(&put))
         });

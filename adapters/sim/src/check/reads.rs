@@ -3,7 +3,7 @@
 use peerhold_core::{FileInfo, OpError, PutId, RecordId, Version};
 
 use super::{Asked, Check, holds};
-use crate::model::{Fate, Met, Model, Moment, Top};
+use crate::model::{Fate, Met, Model, Moment, Top, Trust};
 use crate::violation::Invariant::{Durability, Freshness, Honesty, Integrity, Removal};
 
 /// What was asked of a get.
@@ -73,7 +73,7 @@ impl Model {
                     let write = &self.names[name].writes[write];
                     write.fate == Fate::Done && write.content.is_some()
                 });
-                holds(!(done && self.strict), Durability, || {
+                holds(!(done && self.trust == Trust::All), Durability, || {
                     format!("{id:?} was acknowledged and is not found")
                 })
             }
