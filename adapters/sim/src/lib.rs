@@ -19,10 +19,13 @@
 //! keep what they were given, and a node can be killed and started again.
 
 mod cluster;
+pub mod disk;
 mod net;
 mod node;
 mod ops;
+mod tally;
 mod task;
 
 pub use crate::cluster::{Cluster, Plan};
+pub use crate::tally::Tally;
 pub use crate::task::{Finished, Task};
