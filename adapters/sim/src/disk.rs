@@ -130,13 +130,9 @@ impl SimDisk {
         self.state().record = Some(Vec::new());
     }
 
-    /// How many images were kept so far.
-    pub fn recorded(&self) -> usize {
-        self.state().record.as_ref().map_or(0, Vec::len)
-    }
-
-    /// Takes the images that were kept, and keeps no more.
-    pub fn take_record(&self) -> Vec<Image> {
+    /// Takes the images that were kept, each with the number of its call, and
+    /// keeps no more.
+    pub fn take_record(&self) -> Vec<(u64, Image)> {
         self.state().record.take().unwrap_or_default()
     }
 

@@ -19,6 +19,7 @@
 //! keep what they were given, and a node can be killed and started again.
 
 mod cluster;
+pub mod crash;
 pub mod disk;
 mod net;
 mod node;

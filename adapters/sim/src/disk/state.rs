@@ -45,7 +45,7 @@ pub(super) struct State {
     pub(super) locks: BTreeMap<String, Weak<()>>,
     removed: u32,
     /// The disk as it was after every call that has changed it.
-    pub(super) record: Option<Vec<Image>>,
+    pub(super) record: Option<Vec<(u64, Image)>>,
 }
 
 /// What a call is, to what may go wrong with it.
@@ -128,7 +128,7 @@ impl State {
     /// Notes what the disk is after a call that has changed it.
     pub(super) fn changed(&mut self) {
         if let Some(record) = &mut self.record {
-            record.push(self.image.clone());
+            record.push((self.calls, self.image.clone()));
         }
     }
 
