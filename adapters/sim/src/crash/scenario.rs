@@ -174,6 +174,22 @@ pub(super) fn all() -> Vec<Scenario> {
             Close,
         ],
     ));
+    // An old segment that is needed holds a blob, and a later one that is not
+    // its drop.
+    let mut dropped = vec![
+        Open,
+        Batch(vec![record(5, 1, 2000)]),
+        Batch(vec![forget(1, 300)]),
+    ];
+    dropped.extend(fill(60));
+    dropped.extend((60..72).map(|n| Batch(vec![forget(n, 300)])));
+    dropped.extend(fill(80));
+    dropped.push(Close);
+    all.push(scenario(
+        "tombstones",
+        [base(), dropped].concat(),
+        vec![Open, Idle(6), Batch(vec![small(40)]), Idle(6), Close],
+    ));
     all
 }
 
