@@ -23,7 +23,11 @@ use crate::vfs::{Vfs, VfsFile, parent};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     not(feature = "bugs"),
-    expect(dead_code, reason = "some are asked for only with the feature")
+    expect(
+        dead_code,
+        unreachable_pub,
+        reason = "public, and all of it used, only with the feature"
+    )
 )]
 pub enum Bug {
     /// A blob's file gets its name without having been synced.
