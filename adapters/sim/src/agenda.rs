@@ -34,6 +34,8 @@ pub(crate) enum Due {
     JobDone(usize, u64, Box<JobDone>),
     /// Its power is back.
     Start(usize, u64),
+    /// Its disk does again what it is told.
+    Lift(usize, Instant),
     /// One of a storm of connections says more, or ends.
     Ghost(End, u32),
 }
@@ -57,7 +59,8 @@ impl Due {
             | Self::Commit(at, _)
             | Self::DiskDone(at, ..)
             | Self::JobDone(at, ..)
-            | Self::Start(at, _) => *at,
+            | Self::Start(at, _)
+            | Self::Lift(at, _) => *at,
         }
     }
 
@@ -75,6 +78,7 @@ impl Due {
             Self::JobDone(..) => 8,
             Self::Start(..) => 9,
             Self::Ghost(..) => 10,
+            Self::Lift(..) => 11,
         }
     }
 }

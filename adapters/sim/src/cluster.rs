@@ -11,9 +11,10 @@ use peerhold_store::StoreConfig;
 use rand_core::{Rng, SeedableRng};
 
 use crate::agenda::{Agenda, Due};
-use crate::faults::Weather;
+use crate::disk::{DiskFaults, Image, SimDisk};
+use crate::faults::{Death, Weather};
 use crate::net::Net;
-use crate::node::{Disk, Live, Machine};
+use crate::node::{Live, Machine};
 use crate::tally::Tally;
 use crate::task::{Task, Told};
 
@@ -34,6 +35,8 @@ pub struct Plan {
     pub config: Config,
     /// The configuration of all stores but for the entropy.
     pub store: StoreConfig,
+    /// What the disks are like when nothing is wrong with them.
+    pub disk: DiskFaults,
     /// How many of them, from the last, are clients.
     pub clients: usize,
     /// How many of them, from the last, are not started.
@@ -56,6 +59,7 @@ impl Plan {
             jitter: Duration::ZERO,
             config,
             store,
+            disk: DiskFaults::none(),
             clients: 0,
             off: 0,
             record: false,
@@ -73,6 +77,8 @@ pub struct Cluster {
     pub(crate) net: Net,
     pub(crate) piece_max: usize,
     pub(crate) weather: Weather,
+    /// What disks are like.
+    pub(crate) disk_faults: DiskFaults,
     pub(crate) trace: blake3::Hasher,
     /// Bytes that were sent.
     pub(crate) sent: u64,
@@ -118,7 +124,7 @@ impl Cluster {
             Machine {
                 config,
                 store: plan.store.clone(),
-                disk: Disk::new(),
+                disk: SimDisk::new(rng.next_u64()),
                 live: None,
                 tasks: Default::default(),
                 record: plan.record,
@@ -128,6 +134,8 @@ impl Cluster {
                 paused: Instant::ZERO,
                 sips: (Instant::ZERO, usize::MAX),
                 slow: (Instant::ZERO, Duration::ZERO),
+                failing: Instant::ZERO,
+                stop: (Death::Power, Duration::from_secs(1)),
                 liar: None,
             }
         });
@@ -140,6 +148,7 @@ impl Cluster {
             net: Net::new(plan.nodes),
             piece_max: plan.piece_max,
             weather: Weather::new(plan.delay, plan.jitter),
+            disk_faults: plan.disk,
             trace: blake3::Hasher::new(),
             sent: 0,
             events: Vec::new(),
@@ -151,6 +160,7 @@ impl Cluster {
             spins_max: 0,
             canary: None,
         };
+        (0..plan.nodes).for_each(|at| cluster.mend_disk(at));
         (0..plan.nodes.saturating_sub(plan.off)).for_each(|at| cluster.start(at));
         cluster
     }
@@ -162,7 +172,8 @@ impl Cluster {
         self.machines.len()
     }
 
-    /// Starts a machine that is off, with what its disk holds.
+    /// Starts a machine that is off, with what its disk holds. If its store
+    /// cannot be opened, it tries again every second.
     ///
     /// # Panics
     /// If it is on.
@@ -170,10 +181,17 @@ impl Cluster {
         let (seed, entropy) = (random(&mut self.rng), random(&mut self.rng));
         let machine = &mut self.machines[at];
         assert!(machine.live.is_none(), "machine {at} runs already");
-        machine.start(seed, entropy, self.now);
-        self.tell(|| format!("node{at} starts"));
-        self.tell_wall(at);
-        self.drain(at);
+        match machine.start(seed, entropy, self.now) {
+            Ok(()) => {
+                self.tell(|| format!("node{at} starts"));
+                if self.has_stopped(at) {
+                    return;
+                }
+                self.tell_wall(at);
+                self.drain(at);
+            }
+            Err(error) => self.cannot_start(at, &error),
+        }
     }
 
     /// Whether a machine is on.
@@ -198,14 +216,14 @@ impl Cluster {
         self.tell_wall(at);
     }
 
-    /// Puts another disk into a machine that is off, an older image of its own
-    /// for instance.
+    /// Puts an image in place of all that the disk of a machine holds that is
+    /// off: an older one of its own for instance.
     ///
     /// # Panics
     /// If it is on.
-    pub fn replace_disk(&mut self, at: usize, disk: Disk) {
+    pub fn replace_disk(&mut self, at: usize, image: Image) {
         assert!(self.machines[at].live.is_none(), "it is on");
-        self.machines[at].disk = disk;
+        self.machines[at].disk.restore(image);
     }
 
     /// What a machine's nodes have been recorded to do so far, one tape for
@@ -218,7 +236,7 @@ impl Cluster {
     }
 
     /// A machine's disk.
-    pub fn disk(&self, at: usize) -> &Disk {
+    pub fn disk(&self, at: usize) -> &SimDisk {
         &self.machines[at].disk
     }
 
@@ -259,8 +277,12 @@ impl Cluster {
     }
 
     /// Faults that have taken hold, by name.
-    pub fn fired(&self) -> &Tally {
-        &self.fired
+    pub fn fired(&self) -> Tally {
+        let mut fired = self.fired.clone();
+        for machine in &self.machines {
+            fired.merge(&machine.disk.fired());
+        }
+        fired
     }
 
     /// A hash of everything that has happened.

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerhold_core::{CloseReason, Input, Instant, NodeId, Role};
+use peerhold_store::OpenError;
 use rand_core::Rng;
 
 use crate::agenda::Due;
 use crate::cluster::{Cluster, random};
+use crate::disk::{DiskFaults, Image};
 use crate::liar::{Liar, Lies};
 use crate::net::{End, Parcel};
 use crate::task::Told;
@@ -41,9 +43,11 @@ impl Weather {
 /// How a machine dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// Its process ends: the system below closes its connections.
+    /// Its process ends: the system below closes its connections, and keeps
+    /// what was written.
     Process,
-    /// Its power is cut: its peers hear nothing.
+    /// Its power is cut: its peers hear nothing, and what was not synced may be
+    /// lost.
     Power,
 }
 
@@ -58,10 +62,17 @@ impl Cluster {
     /// As [`Cluster::kill`], in a way of one's choice. Nothing happens to a
     /// machine that is off.
     pub fn crash(&mut self, at: usize, death: Death) {
-        self.machines[at].keep_tape();
-        if self.machines[at].live.take().is_none() {
+        let machine = &mut self.machines[at];
+        machine.keep_tape();
+        if machine.live.is_none() {
             return;
         }
+        // The store must not tidy up after itself.
+        match death {
+            Death::Process => machine.disk.kill(),
+            Death::Power => machine.disk.crash(),
+        }
+        machine.live = None;
         self.fired.count(match death {
             Death::Process => "process killed",
             Death::Power => "power cut",
@@ -121,6 +132,96 @@ impl Cluster {
             let machine = &mut self.machines[at];
             machine.paused = machine.paused.max(until);
         }
+    }
+
+    /// Kills a machine in the middle of what its store does, after so many more
+    /// calls of its disk, and starts it again after a while. Where it is off, in
+    /// its recovery.
+    pub fn crash_in_disk(&mut self, at: usize, calls: u64, death: Death, back: Duration) {
+        let machine = &mut self.machines[at];
+        machine.disk.stop_after(calls);
+        machine.stop = (death, back);
+    }
+
+    /// Whether a machine's disk has stopped: then it is dead.
+    pub(crate) fn has_stopped(&mut self, at: usize) -> bool {
+        let stopped = self.machines[at].disk.is_stopped();
+        if stopped {
+            let (death, back) = self.machines[at].stop;
+            self.fired.count("crash in the store");
+            self.crash(at, death);
+            self.start_after(at, back);
+        }
+        stopped
+    }
+
+    /// A machine's store does not open.
+    pub(crate) fn cannot_start(&mut self, at: usize, error: &OpenError) {
+        self.tell(|| format!("node{at} does not start: {error}"));
+        let machine = &mut self.machines[at];
+        if machine.disk.is_stopped() {
+            self.fired.count("crash in recovery");
+            match machine.stop.0 {
+                Death::Process => machine.disk.kill(),
+                Death::Power => machine.disk.crash(),
+            }
+        } else {
+            self.fired.count("store does not open");
+        }
+        self.start_after(at, Duration::from_secs(1));
+    }
+
+    /// Makes a machine's disk go wrong for a while, as `faults` and a limit of
+    /// its space say.
+    pub fn fail_disk(&mut self, at: usize, faults: DiskFaults, free: Option<u64>, time: Duration) {
+        self.tell(|| {
+            format!("node{at}'s disk fails for {time:?}: {faults:?}, {free:?} bytes free")
+        });
+        let until = self.now.saturating_add(time);
+        let machine = &mut self.machines[at];
+        machine.disk.set_faults(faults);
+        let used = machine.disk.used();
+        machine.disk.set_capacity(free.map(|free| used + free));
+        machine.failing = until;
+        self.agenda.push(until, Due::Lift(at, until));
+    }
+
+    /// A machine's disk does again what it is told.
+    pub(crate) fn mend_disk(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        machine.failing = Instant::ZERO;
+        machine.disk.set_capacity(None);
+        machine.disk.set_faults(self.disk_faults.clone());
+    }
+
+    /// Exchanges the disks of two machines and starts both; whether both
+    /// refuse the other's. They get their own back, and are off.
+    pub fn swap_disks(&mut self, one: usize, other: usize) -> bool {
+        self.fired.count("disks swapped");
+        self.tell(|| format!("the disks of node{one} and node{other} are swapped for once"));
+        let both = [one, other];
+        both.iter().for_each(|at| self.crash(*at, Death::Process));
+        self.machines[one].disk.swap(&self.machines[other].disk);
+        let (seed, entropy) = (random(&mut self.rng), random(&mut self.rng));
+        let now = self.now;
+        let mut refused = true;
+        for at in both {
+            let machine = &mut self.machines[at];
+            let started = machine.start(seed, entropy, now);
+            refused &= matches!(started, Err(OpenError::Foreign { .. }));
+            machine.disk.kill();
+            machine.live = None;
+        }
+        self.machines[one].disk.swap(&self.machines[other].disk);
+        refused
+    }
+
+    /// Sets the disk of a machine back to an image. It is off then.
+    pub fn roll_back(&mut self, at: usize, image: Image) {
+        self.fired.count("disk set back");
+        self.tell(|| format!("node{at}'s disk is set back"));
+        self.crash(at, Death::Power);
+        self.machines[at].disk.restore(image);
     }
 
     /// Makes a machine's disk take up to so much longer for every step.
@@ -286,10 +387,12 @@ impl Cluster {
         self.weather.bites = (0, 1);
         self.net.mend();
         for at in 0..self.machines.len() {
+            self.mend_disk(at);
             let machine = &mut self.machines[at];
             machine.sips = (Instant::ZERO, usize::MAX);
             machine.slow = (Instant::ZERO, Duration::ZERO);
             machine.skew_ms = 0;
+            machine.disk.stop_after(u64::MAX >> 2);
             if let Some(live) = &mut machine.live {
                 live.fuse = None;
             }

@@ -95,6 +95,11 @@ impl Cluster {
                 }
             }
             Due::Ghost(end, left) => self.haunt(end, left),
+            Due::Lift(at, when) => {
+                if self.machines[at].failing == when {
+                    self.mend_disk(at);
+                }
+            }
         }
     }
 
@@ -175,14 +180,17 @@ impl Cluster {
                 return self.after(time, Due::DiskDone(at, life, vec![done], Done::Read));
             }
         };
-        let live = self.live(at);
-        match live.store.prepare(op) {
+        let prepared = self.live(at).store.prepare(op);
+        if self.has_stopped(at) {
+            return;
+        }
+        match prepared {
             Prepared::Done(done) => {
                 let time = self.disk_time(at);
                 self.after(time, Due::DiskDone(at, life, vec![done], Done::Read));
             }
             write => {
-                live.prepared.push(write);
+                self.live(at).prepared.push(write);
                 self.want_commit(at);
             }
         }
@@ -200,6 +208,9 @@ impl Cluster {
     fn commit(&mut self, at: usize) {
         let life = self.machines[at].starts;
         let done = self.live(at).commit();
+        if self.has_stopped(at) {
+            return;
+        }
         let time = self.disk_time(at);
         self.after(time, Due::DiskDone(at, life, done, Done::Commit));
     }

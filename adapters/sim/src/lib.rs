@@ -21,6 +21,8 @@
 mod agenda;
 mod check;
 mod cluster;
+pub mod crash;
+pub mod disk;
 mod faults;
 mod happen;
 mod liar;
@@ -32,6 +34,7 @@ mod run;
 mod script;
 mod secret;
 mod shrink;
+mod strike;
 mod swarm;
 mod tally;
 mod task;

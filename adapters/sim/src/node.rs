@@ -1,23 +1,22 @@
 //! One simulated machine: a node, its store, and what outlives them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use peerhold_core::disk::DiskDone;
 use peerhold_core::{Config, ConnId, Instant, OpId, Taped};
-use peerhold_store::vfs::MemVfs;
-use peerhold_store::{Prepared, Store, StoreConfig};
+use peerhold_store::{OpenError, Prepared, Store, StoreConfig};
 
+use crate::disk::{Mount, SimDisk};
+use crate::faults::Death;
 use crate::liar::Liar;
 use crate::task::Running;
-
-/// What machines have for a disk.
-pub(crate) type Disk = MemVfs;
 
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) config: Config,
     pub(crate) store: StoreConfig,
-    pub(crate) disk: Disk,
+    pub(crate) disk: SimDisk,
     /// `None` while it is off.
     pub(crate) live: Option<Live>,
     /// Operations of all its lives.
@@ -35,7 +34,12 @@ pub(crate) struct Machine {
     /// Until when it reads so few bytes of each connection at once.
     pub(crate) sips: (Instant, usize),
     /// Until when its disk takes this much longer for everything.
-    pub(crate) slow: (Instant, std::time::Duration),
+    pub(crate) slow: (Instant, Duration),
+    /// Until when its disk fails.
+    pub(crate) failing: Instant,
+    /// How it dies if its disk stops in the middle of something, and after
+    /// what time it starts again.
+    pub(crate) stop: (Death, Duration),
     /// What it does to those who rely on it.
     pub(crate) liar: Option<Liar>,
 }
@@ -44,7 +48,7 @@ pub(crate) struct Machine {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) node: Taped,
-    pub(crate) store: Store<Disk>,
+    pub(crate) store: Store<Mount>,
     /// Prepared writes for the next commit.
     pub(crate) prepared: Vec<Prepared>,
     /// A commit is on its way.
@@ -66,11 +70,18 @@ pub(crate) struct Live {
 }
 
 impl Machine {
-    pub(crate) fn start(&mut self, seed: [u8; 32], entropy: [u8; 32], now: Instant) {
-        self.starts += 1;
+    /// Opens its store and makes its node.
+    pub(crate) fn start(
+        &mut self,
+        seed: [u8; 32],
+        entropy: [u8; 32],
+        now: Instant,
+    ) -> Result<(), OpenError> {
         let mut config = self.store.clone();
         config.entropy = entropy;
-        let store = Store::open(self.disk.clone(), config).expect("a disk without faults opens");
+        let store = Store::open(self.disk.mount(), config)?;
+        store.claim(self.config.node)?;
+        self.starts += 1;
         let make = match self.record {
             true => Taped::recorded,
             false => Taped::new,
@@ -92,6 +103,7 @@ impl Machine {
             fuse: None,
             spins: (now, 0),
         });
+        Ok(())
     }
 
     /// Takes what has been recorded of this life.

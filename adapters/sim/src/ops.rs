@@ -11,6 +11,8 @@ use peerhold_core::{
     Writer,
 };
 
+use peerhold_store::Health;
+
 use crate::cluster::Cluster;
 use crate::task::{Finished, Running, Task};
 
@@ -284,8 +286,7 @@ impl Cluster {
     /// that it held and that are damaged.
     pub(crate) fn rows(&self, at: usize, key: RecordKey) -> (Vec<StoredRecord>, Vec<RecordId>) {
         let (mut records, mut damaged, mut below) = (Vec::new(), Vec::new(), None);
-        loop {
-            let page = self.page(at, key, below, PAGE);
+        while let Some(page) = self.page(at, key, below, PAGE) {
             for row in page.rows {
                 below = Some(row.id());
                 match row {
@@ -294,28 +295,37 @@ impl Cluster {
                 }
             }
             if !page.more {
-                return (records, damaged);
+                break;
             }
+        }
+        (records, damaged)
+    }
+
+    /// Whether a store holds a record of a version. `None` if it cannot tell.
+    pub(crate) fn has(&self, at: usize, key: RecordKey, version: Version) -> Option<bool> {
+        let head = [0xff; 32];
+        let page = self.page(at, key, Some(RecordId { version, head }), 1)?;
+        Some(matches!(&page.rows[..], [Row::Record(record), ..] if record.version == version))
+    }
+
+    /// Whether a store holds a blob. `None` if it cannot tell.
+    pub(crate) fn has_blob(&self, at: usize, blob: BlobId) -> Option<bool> {
+        match self.ask_store(at, DiskKind::HasBlob(blob))? {
+            DiskData::Claimed { held } => Some(held),
+            _ => None,
         }
     }
 
-    /// Whether a store holds a record of a version.
-    pub(crate) fn has(&self, at: usize, key: RecordKey, version: Version) -> bool {
-        let head = [0xff; 32];
-        let page = self.page(at, key, Some(RecordId { version, head }), 1);
-        matches!(&page.rows[..], [Row::Record(record), ..] if record.version == version)
+    /// Whether a machine's store takes no writes until it is opened again.
+    pub(crate) fn is_read_only(&self, at: usize) -> bool {
+        let live = self.machines[at].live.as_ref();
+        live.is_some_and(|live| live.store.health() == Health::ReadOnly)
     }
 
-    /// Whether a store holds a blob.
-    pub(crate) fn has_blob(&self, at: usize, blob: BlobId) -> bool {
-        let answer = self.ask_store(at, DiskKind::HasBlob(blob));
-        matches!(answer, Some(DiskData::Claimed { held: true }))
-    }
-
-    fn page(&self, at: usize, key: RecordKey, below: Option<RecordId>, max: u32) -> Page {
-        match self.ask_store(at, DiskKind::ListVersions { key, below, max }) {
-            Some(DiskData::Page(page)) => page,
-            _ => Page::default(),
+    fn page(&self, at: usize, key: RecordKey, below: Option<RecordId>, max: u32) -> Option<Page> {
+        match self.ask_store(at, DiskKind::ListVersions { key, below, max })? {
+            DiskData::Page(page) => Some(page),
+            _ => None,
         }
     }
 

@@ -10,8 +10,9 @@ use peerhold_store::StoreConfig;
 
 use crate::check::{Check, Stores, Suspects, Wrong, holds, is_kept, is_sealed, look_at_event};
 use crate::cluster::{Cluster, Plan};
+use crate::disk::{DiskFaults, Image};
 use crate::model::{CANARY, Model, Named, Trust};
-use crate::script::{Act, Fault, Op, Script, Step, What};
+use crate::script::{Act, Op, Script, Step, What};
 use crate::swarm::Swarm;
 use crate::tally::Tally;
 use crate::task::Task;
@@ -100,6 +101,8 @@ pub(crate) struct Run {
     pub(crate) settling: BTreeMap<Task, (usize, usize)>,
     pub(crate) ended: Tally,
     pub(crate) chunk: (usize, usize),
+    /// Images of disks that were kept.
+    pub(crate) images: BTreeMap<usize, Image>,
     known: BTreeSet<NodeId>,
     began: Instant,
     events: u64,
@@ -130,6 +133,7 @@ impl Run {
             settling: BTreeMap::new(),
             ended: Tally::default(),
             chunk,
+            images: BTreeMap::new(),
             known,
             began: cluster.now(),
             events: 0,
@@ -221,10 +225,7 @@ impl Run {
     fn take(&mut self, step: &Step) -> Check {
         match &step.what {
             What::Do(op) => self.begin(op),
-            What::Fault(_, fault) => {
-                self.strike(fault);
-                Ok(())
-            }
+            What::Fault(_, fault) => self.strike(fault),
             What::Lie(at, lies) => {
                 self.suspects.liars.insert(self.cluster.id(*at));
                 self.cluster.lie(*at, Some(*lies));
@@ -232,52 +233,10 @@ impl Run {
             }
         }
     }
-
-    fn strike(&mut self, fault: &Fault) {
-        let cluster = &mut self.cluster;
-        match *fault {
-            Fault::Crash { at, death, back } => {
-                cluster.crash(at, death);
-                cluster.start_after(at, back);
-            }
-            Fault::CrashAtOutput { at, outputs, back } => {
-                cluster.crash_at_output(at, outputs);
-                cluster.start_after(at, back);
-            }
-            Fault::Pause { at, time } => cluster.pause(at, time),
-            Fault::Skew { at, ms } => {
-                cluster.fired.count("clock jumps");
-                cluster.tell(|| format!("node{at}'s clock is off by {ms} ms"));
-                cluster.skew(at, ms);
-            }
-            Fault::OneWay { from, to, time } => cluster.clog(from, to, time),
-            Fault::Cut { one, other, time } => cluster.cut(one, other, time),
-            Fault::Split { ref group, time } => cluster.split(group, time),
-            Fault::Reset { at, other, bytes } => cluster.reset(at, other, bytes),
-            Fault::HalfOpen { at, other } => cluster.half_open(at, other),
-            Fault::SlowReader { at, bytes, time } => cluster.slow_reader(at, bytes, time),
-            Fault::SlowNetwork { times, time } => cluster.slow_network(times, time),
-            Fault::SmallPieces { most, bytes } => cluster.small_pieces(most, bytes),
-            Fault::Storm { at, connections } => cluster.storm(at, connections),
-            Fault::SlowDisk { at, more, time } => cluster.slow_disk(at, more, time),
-        }
-    }
 }
 
 // When everything is mended.
 impl Run {
-    /// Ends all faults and starts what is off.
-    fn mend(&mut self) -> Check {
-        self.cluster.heal();
-        for at in 0..self.cluster.machines() {
-            self.cluster.lie(at, None);
-            if !self.cluster.is_on(at) {
-                self.cluster.start(at);
-            }
-        }
-        self.look()
-    }
-
     /// Everything comes to rest: all have sessions with all, no operation runs,
     /// and nothing is owed.
     fn rest(&mut self) -> Check {
@@ -399,7 +358,7 @@ impl Run {
                 let connections = self.cluster.connections(at);
                 format!("node{at} does not rest: {connections} connections, {status:?}")
             })?;
-            is_sealed(at, self.cluster.disk(at))?;
+            is_sealed(at, &self.cluster.disk(at).mount())?;
         }
         let sent = self.cluster.canary.as_ref().is_some_and(|(_, seen)| *seen);
         holds(!sent, Invariant::Secrecy, || "plaintext was sent".into())?;
@@ -433,7 +392,7 @@ impl Run {
             simulated: at,
             events: self.events,
             operations: self.ended,
-            fired: self.cluster.fired.clone(),
+            fired: self.cluster.fired(),
             story: story
                 .into_iter()
                 .map(|(at, line)| (since(at), line))
@@ -473,6 +432,10 @@ fn plan(script: &Script) -> Plan {
         limits.debts = 64;
     }
     plan.store = store(swarm);
+    plan.disk = DiskFaults {
+        lose: swarm.lose,
+        ..DiskFaults::none()
+    };
     plan
 }
 

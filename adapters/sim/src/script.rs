@@ -208,6 +208,58 @@ pub enum Fault {
         /// How many.
         connections: u32,
     },
+    /// A machine dies in the middle of what its store does.
+    CrashInStore {
+        /// Which.
+        at: usize,
+        /// After so many calls of its disk.
+        calls: u64,
+        /// How.
+        death: Death,
+        /// When it starts again.
+        back: Duration,
+    },
+    /// A disk fails.
+    FailDisk {
+        /// Whose.
+        at: usize,
+        /// Reads, writes and changes of names, syncs: of a million, so many.
+        rates: [u32; 3],
+        /// So many bytes are free.
+        free: Option<u64>,
+        /// How long.
+        time: Duration,
+    },
+    /// Two machines have each other's disks for once.
+    Swap {
+        /// The one.
+        one: usize,
+        /// The other.
+        other: usize,
+    },
+    /// Bits of a disk go bad, or its pages land elsewhere.
+    Rot {
+        /// Whose.
+        at: usize,
+        /// So many bits at once.
+        bits: u32,
+        /// Of a million reads and writes, how many go wrong for a while.
+        rate: u32,
+        /// How long.
+        time: Duration,
+    },
+    /// An image of a disk is kept for [`Fault::SetBack`].
+    Keep {
+        /// Whose.
+        at: usize,
+    },
+    /// A disk is set back to the image that was kept last.
+    SetBack {
+        /// Whose.
+        at: usize,
+        /// When its machine starts again.
+        back: Duration,
+    },
     /// A disk takes longer.
     SlowDisk {
         /// Whose.
@@ -239,7 +291,7 @@ impl Script {
         let mut steps = Vec::new();
         draw_ops(seed, swarm, &mut steps);
         let mut dice = Dice::new(seed, "lies");
-        for at in 0..swarm.suspects {
+        for at in (0..swarm.suspects).filter(|_| swarm.lying) {
             let lies = Lies {
                 keeps_nothing: dice.of(2) == 0,
                 old_records: dice.of(2) == 0,
@@ -419,13 +471,68 @@ fn draw_fault(
             at,
             connections: 1 + dice.of(40) as u32,
         },
-        Class::SlowDisk => Fault::SlowDisk {
+        _ => draw_disk_fault(class, swarm, dice, (at, other), back),
+    };
+    steps.push((when, What::Fault(class, fault)));
+}
+
+fn draw_disk_fault(
+    class: Class,
+    swarm: &Swarm,
+    dice: &mut Dice,
+    (at, other): (usize, usize),
+    back: Duration,
+) -> Fault {
+    let (ms, s) = (Duration::from_millis, Duration::from_secs);
+    let suspect = at % swarm.suspects.max(1);
+    let time = dice.between(ms(10), s(60));
+    let rate = *dice.one(&[1_000, 20_000, 200_000]);
+    match class {
+        Class::CrashInStore => Fault::CrashInStore {
+            at,
+            calls: dice.of(60) as u64,
+            death: *dice.one(&[Death::Power, Death::Power, Death::Process]),
+            back,
+        },
+        Class::DiskErrors => Fault::FailDisk {
+            at,
+            rates: match dice.of(3) {
+                0 => [rate, 0, 0],
+                1 => [0, rate, 0],
+                _ => [rate, rate, 0],
+            },
+            free: None,
+            time,
+        },
+        Class::SyncErrors => Fault::FailDisk {
+            at,
+            rates: [0, 0, rate],
+            free: None,
+            time,
+        },
+        Class::FullDisk => Fault::FailDisk {
+            at,
+            rates: [0; 3],
+            free: Some(dice.of(100_000) as u64),
+            time,
+        },
+        Class::Swapped => Fault::Swap { one: at, other },
+        Class::Rot => Fault::Rot {
+            at: suspect,
+            bits: dice.of(4) as u32,
+            rate: rate / 100,
+            time,
+        },
+        Class::SetBack => match dice.of(2) {
+            0 => Fault::Keep { at: suspect },
+            _ => Fault::SetBack { at: suspect, back },
+        },
+        _ => Fault::SlowDisk {
             at,
             more: dice.between(ms(1), s(20)),
             time: dice.between(ms(100), s(60)),
         },
-    };
-    steps.push((when, What::Fault(class, fault)));
+    }
 }
 
 /// Cuts some machines off, one by one; each comes back at a time of its own.

@@ -45,11 +45,25 @@ pub enum Class {
     Storm,
     /// A disk takes longer.
     SlowDisk,
+    /// A machine dies in the middle of what its store does.
+    CrashInStore,
+    /// Reads and writes of a disk fail.
+    DiskErrors,
+    /// A disk's syncs fail.
+    SyncErrors,
+    /// A disk is full.
+    FullDisk,
+    /// Two machines have each other's disks.
+    Swapped,
+    /// Bits of a suspect's disk go bad, and pages land elsewhere.
+    Rot,
+    /// A suspect's disk is set back to an older image.
+    SetBack,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::PowerCut,
         Self::CrashAtOutput,
@@ -66,7 +80,19 @@ impl Class {
         Self::SmallPieces,
         Self::Storm,
         Self::SlowDisk,
+        Self::CrashInStore,
+        Self::DiskErrors,
+        Self::SyncErrors,
+        Self::FullDisk,
+        Self::Swapped,
+        Self::Rot,
+        Self::SetBack,
     ];
+
+    /// Whether it takes away what was durable: only suspects are struck.
+    pub fn damages(self) -> bool {
+        matches!(self, Self::Rot | Self::SetBack)
+    }
 }
 
 /// What a run is like.
@@ -94,6 +120,10 @@ pub struct Swarm {
     pub faults: BTreeMap<Class, Duration>,
     /// How many storing nodes lie, or lose what they were given. Fewer than W.
     pub suspects: usize,
+    /// They lie; otherwise only their disks do.
+    pub lying: bool,
+    /// Of a million things that were not synced, how many a power cut takes.
+    pub lose: u32,
     /// The longest that pieces of streams may be.
     pub piece_max: usize,
     /// One way through the network, at least, and how much it varies.
@@ -124,12 +154,14 @@ impl Swarm {
                 faults.insert(class, Duration::from_secs(seconds));
             }
         }
-        let lying = dice.of(4) == 0;
-        let suspects = if lying {
-            1 + dice.of(usize::from(copies.1).saturating_sub(1).max(1))
-        } else {
-            0
+        let suspects = match dice.of(3) {
+            0 => 1 + dice.of(usize::from(copies.1) - 1),
+            _ => 0,
         };
+        let suspects = suspects.min(usize::from(copies.1) - 1);
+        if suspects == 0 {
+            faults.retain(|class: &Class, _| !class.damages());
+        }
         Self {
             storing,
             clients,
@@ -141,7 +173,9 @@ impl Swarm {
             large: *dice.one(&[0, 0, 10, 30, 100]),
             reads: *dice.one(&[300, 500, 700]),
             faults,
-            suspects: suspects.min(usize::from(copies.1) - 1),
+            suspects,
+            lying: suspects > 0 && dice.of(2) == 0,
+            lose: *dice.one(&[0, 500_000, 1_000_000]),
             piece_max: *dice.one(&[100, 2000, 128 << 10, 128 << 10]),
             delay: *dice.one(&[
                 (Duration::from_micros(50), Duration::ZERO),
@@ -209,10 +243,11 @@ impl fmt::Display for Swarm {
         let (r, w) = self.copies;
         write!(
             f,
-            "{} storing, {} clients, R {r}, W {w}, {} suspects; {} operations on {} names in {} s, {} in 1000 large, {} in 1000 reads; pieces to {}, delay {:?} to {:?}{}{}; faults:",
+            "{} storing, {} clients, R {r}, W {w}, {} suspects{}; {} operations on {} names in {} s, {} in 1000 large, {} in 1000 reads; pieces to {}, delay {:?} to {:?}{}{}; faults:",
             self.storing,
             self.clients,
             self.suspects,
+            if self.lying { " that lie" } else { "" },
             self.operations,
             self.names,
             self.time.as_secs(),

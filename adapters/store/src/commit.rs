@@ -11,6 +11,7 @@ use peerhold_core::disk::{
 };
 use peerhold_core::id::{BlobId, NamespaceId};
 
+use crate::bug::{self, Bug};
 use crate::entry::{
     self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS, SEEN_BODY, SEEN_KEY,
 };
@@ -291,7 +292,7 @@ impl<V: Vfs> Store<V> {
                     .write_at(buffer, state.tail)
                     .map_err(GroupError::Write)?;
                 //# STORE-6: A write is complete only when its entries have been synced.
-                active.file.sync().map_err(|_| GroupError::Sync)?;
+                sync_log(&active.file, durable).map_err(|_| GroupError::Sync)?;
             }
             Ok(value)
         })
@@ -315,10 +316,11 @@ impl<V: Vfs> Store<V> {
         };
         //# STORE-11: What was not written for want of space MUST be cut off the log, and the cut
         //# synced, before it is reported.
-        let cut = active
-            .file
-            .set_len(writer.state.tail)
-            .and_then(|()| active.file.sync());
+        let cut = match bug::on(Bug::Uncut) {
+            true => Ok(()),
+            false => active.file.set_len(writer.state.tail),
+        };
+        let cut = cut.and_then(|()| active.file.sync());
         if cut.is_err() {
             self.sync_failed()
         } else {
@@ -709,6 +711,17 @@ impl Stage<'_, '_> {
 
     fn fits(&self, more: usize) -> bool {
         self.space.fits(self.tables.state.live(), more as u64)
+    }
+}
+
+/// Makes a group of the log durable, or goes wrong in it.
+fn sync_log<F: VfsFile>(file: &F, index_follows: bool) -> io::Result<()> {
+    if bug::on(Bug::EarlyAck) || (bug::on(Bug::IndexFirst) && index_follows) {
+        return Ok(());
+    }
+    match file.sync() {
+        Err(_) if bug::on(Bug::SyncRetried) => file.sync(),
+        synced => synced,
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use peerhold_core::id::BlobId;
 
+use crate::bug::{self, Bug};
 use crate::entry::{Kind, RECORD_KEY};
 use crate::index::{Index, IndexError, Tables, WriteError};
 use crate::log::Log;
-use crate::segment::{HEADER, Loc, Segment};
+use crate::segment::{self, Entry, HEADER, Loc, Segment};
 use crate::state::State;
 use crate::vfs::{Vfs, VfsFile};
 
@@ -150,12 +151,17 @@ pub(crate) fn replay<V: Vfs>(
             log.remove(*number)?;
             continue;
         }
+        if newest && !bug::on(Bug::GapKept) {
+            let known = *number == run.state.segment;
+            let from = if known { run.state.tail } else { HEADER };
+            recovery.cut_bytes += close_gap(&segment, from, &run.gaps)?;
+        }
         let contiguous = at > 0 && numbers.get(at - 1).is_some_and(|n| n + 1 == *number);
         let (end, len) = run.segment(index, &segment, contiguous)?;
         active = segment.first_sequence.is_some().then(|| segment.clone());
         if newest && end < len {
             //# STORE-17: Only what lies behind the last true entry of the newest segment may be
-            //# cut off.
+            //# cut off,
             segment.file.set_len(end)?;
             recovery.cut_bytes += len - end;
         } else if end < len {
@@ -174,6 +180,66 @@ pub(crate) fn replay<V: Vfs>(
         dropped: run.dropped,
         forgotten: Forgotten::default(),
     })
+}
+
+/// Closes the first gap in the last group of the newest segment: what stands
+/// behind it moves up. Gives the number of bytes by which the log is shorter.
+///
+/// A crash may leave the end of a group and lose its beginning. What is left
+/// was never acknowledged, or its group would be whole; but were it left where
+/// it is, the mark of the next group would make damage of the gap.
+fn close_gap<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) -> io::Result<u64> {
+    let after = gaps.expected.saturating_sub(1);
+    let mut mark = gaps.mark.max(segment.first_sequence.unwrap_or_default());
+    let mut group = Vec::new();
+    let mut scanner = segment.scan(from, after)?;
+    let end = scanner.end();
+    while let Some(entry) = scanner.next()? {
+        if entry.mark > mark {
+            mark = entry.mark;
+            group.clear();
+        }
+        if entry.sequence >= mark {
+            let whole = entry.body_is_true(&segment.key);
+            group.push((entry.offset, entry.sequence, whole));
+        }
+    }
+    let mut sequence = mark;
+    let gap = group.iter().find(|(_, found, whole)| {
+        let next = *found == sequence && *whole;
+        sequence += u64::from(next);
+        !next
+    });
+    let Some(&(gap, ..)) = gap else { return Ok(0) };
+    let mut moved = Vec::new();
+    let mut scanner = segment.scan(gap, sequence.saturating_sub(1))?;
+    while let Some(entry) = scanner.next()? {
+        if entry.body_is_true(&segment.key) {
+            let offset = gap + moved.len() as u64;
+            let numbers = [sequence, mark];
+            let Entry {
+                kind, key, body, ..
+            } = entry;
+            segment::encode(
+                &mut moved,
+                &segment.key,
+                offset,
+                numbers,
+                kind,
+                key,
+                &[body],
+            );
+            sequence += 1;
+        }
+    }
+    //# STORE-17: and what lies behind a gap in its last group, which a crash has left there: that
+    //# is written again without the gap.
+    //# STORE-12: A number is used again only after the entry that had it was cut off and the
+    //# cut synced.
+    segment.file.set_len(gap)?;
+    segment.file.sync()?;
+    segment.file.write_at(&moved, gap)?;
+    Ok(end - gap - moved.len() as u64)
 }
 
 struct Run {

@@ -20,17 +20,17 @@ pub(crate) struct Stores {
     sealed: BTreeMap<[u8; 32], blake3::Hash>,
 }
 
-/// How many machines hold something, at least; those that are off or suspect
-/// are taken to.
+/// How many machines hold something, at most: those that cannot be looked into
+/// or are suspect are taken to.
 pub(crate) fn holders(
     cluster: &Cluster,
     suspects: &BTreeSet<usize>,
-    mut holds: impl FnMut(usize) -> bool,
+    mut holds: impl FnMut(usize) -> Option<bool>,
 ) -> usize {
     let machines = 0..cluster.machines();
     let holding = machines.filter(|at| {
         let storing = cluster.is_storing(*at);
-        storing && (suspects.contains(at) || !cluster.is_on(*at) || holds(*at))
+        storing && (suspects.contains(at) || holds(*at).unwrap_or(true))
     });
     holding.count()
 }
@@ -106,10 +106,9 @@ pub(crate) fn is_kept(
                 Fate::Done if write.settled.is_some() => (copies.0, Durability),
                 Fate::Done => (copies.1, Durability),
                 Fate::Failed => {
-                    let holding = holders(cluster, &BTreeSet::new(), |at| {
-                        cluster.has(at, named.key, version)
-                    });
-                    holds(holding == 0, Honesty, || {
+                    let mut machines = 0..cluster.machines();
+                    let held = machines.any(|at| cluster.has(at, named.key, version) == Some(true));
+                    holds(!held, Honesty, || {
                         format!("write {number} of name {name} failed, and is held: {write:?}")
                     })?;
                     continue;
