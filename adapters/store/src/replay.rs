@@ -307,6 +307,10 @@ impl Run {
                     tables.apply(entry.kind, entry.key, entry.body, loc)?;
                     note_drop(&mut self.dropped, entry.kind, entry.key);
                     self.replayed += 1;
+                    // If this goes no further, the index may all the same be
+                    // made durable as it is now.
+                    tables.state.segment = segment.number;
+                    tables.state.tail = end;
                     tables.state.next = entry.sequence.saturating_add(1);
                 }
                 Ok(true)
