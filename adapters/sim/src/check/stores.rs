@@ -124,8 +124,9 @@ pub(crate) fn is_kept(
     Ok(())
 }
 
-/// No plaintext is on a disk, and every blob's file is what its name says.
-pub(crate) fn is_sealed(at: usize, disk: &impl Vfs) -> Check {
+/// No plaintext is on a disk, and if it is `whole` every blob's file is what
+/// its name says.
+pub(crate) fn is_sealed(at: usize, disk: &impl Vfs, whole: bool) -> Check {
     let mut dirs = vec![String::new()];
     while let Some(dir) = dirs.pop() {
         for name in disk.list(&dir).unwrap_or_default() {
@@ -135,7 +136,7 @@ pub(crate) fn is_sealed(at: usize, disk: &impl Vfs) -> Check {
             };
             match disk.kind(&path) {
                 Ok(Some(Kind::Dir)) => dirs.push(path),
-                Ok(Some(Kind::File(len))) => is_file_sealed(at, disk, &path, len)?,
+                Ok(Some(Kind::File(len))) => is_file_sealed(at, disk, &path, len, whole)?,
                 _ => {}
             }
         }
@@ -143,7 +144,7 @@ pub(crate) fn is_sealed(at: usize, disk: &impl Vfs) -> Check {
     Ok(())
 }
 
-fn is_file_sealed(at: usize, disk: &impl Vfs, path: &str, len: u64) -> Check {
+fn is_file_sealed(at: usize, disk: &impl Vfs, path: &str, len: u64, whole: bool) -> Check {
     let mut bytes = vec![0; len as usize];
     let read = disk.open(path).and_then(|file| file.read_at(&mut bytes, 0));
     if read.is_err() {
@@ -152,7 +153,7 @@ fn is_file_sealed(at: usize, disk: &impl Vfs, path: &str, len: u64) -> Check {
     holds(!contains(&bytes, CANARY), Secrecy, || {
         format!("plaintext stands in {path} of node{at}")
     })?;
-    if path.starts_with("blobs/") {
+    if whole && path.starts_with("blobs/") {
         let hex: String = path.chars().filter(char::is_ascii_hexdigit).collect();
         let hash = blake3::hash(&bytes).to_hex();
         let named = hex.ends_with(hash.as_str());
