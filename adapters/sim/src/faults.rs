@@ -194,6 +194,16 @@ impl Cluster {
         machine.disk.set_faults(self.disk_faults.clone());
     }
 
+    /// A store that takes no writes any more is opened again, as whoever runs
+    /// it would do.
+    pub(crate) fn restart_if_read_only(&mut self, at: usize) {
+        if self.is_read_only(at) {
+            self.fired.count("store read-only");
+            self.crash(at, Death::Process);
+            self.start_after(at, Duration::from_secs(1));
+        }
+    }
+
     /// Exchanges the disks of two machines and starts both; whether neither
     /// takes the other's for its own. They get their own back, and are off.
     pub fn swap_disks(&mut self, one: usize, other: usize) -> bool {
@@ -336,7 +346,7 @@ impl Cluster {
                 continue;
             };
             live.ghosts.insert(conn);
-            if word % 4 > 0 {
+            if !word.is_multiple_of(4) {
                 let role = Role::Listener;
                 live.node.handle(now, Input::Opened { conn, role, peer });
             }

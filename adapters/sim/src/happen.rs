@@ -98,6 +98,7 @@ impl Cluster {
             Due::Lift(at, when) => {
                 if self.machines[at].failing == when {
                     self.mend_disk(at);
+                    self.restart_if_read_only(at);
                 }
             }
         }
@@ -177,7 +178,7 @@ impl Cluster {
             Ok(op) => op,
             Err(done) => {
                 let time = self.disk_time(at);
-                return self.after(time, Due::DiskDone(at, life, vec![done], Done::Read));
+                return self.after(time, Due::DiskDone(at, life, vec![*done], Done::Read));
             }
         };
         let prepared = self.live(at).store.prepare(op);

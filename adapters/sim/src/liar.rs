@@ -71,7 +71,7 @@ impl Liar {
 
     /// Whether a lie that is on is told now.
     fn tells(&mut self, on: bool) -> bool {
-        on && self.rng.next_u32() % 4 == 0
+        on && self.rng.next_u32().is_multiple_of(4)
     }
 
     fn change(&mut self, bytes: &Bytes) -> Bytes {
@@ -153,7 +153,7 @@ impl Liar {
                 let DiskData::Page(mut page) = truth(kind.clone())? else {
                     return None;
                 };
-                page.rows.retain(|_| self.rng.next_u32() % 2 == 0);
+                page.rows.retain(|_| self.rng.next_u32().is_multiple_of(2));
                 page.more &= !page.rows.is_empty();
                 Some(("liar: denies", Ok(DiskData::Page(page))))
             }
@@ -214,7 +214,7 @@ fn cut(mut record: StoredRecord, part: Part) -> StoredRecord {
 
 impl Cluster {
     /// What a liar's disk answers at once, if it lies, or the operation.
-    pub(crate) fn lie_to_disk(&mut self, at: usize, op: DiskOp) -> Result<DiskOp, DiskDone> {
+    pub(crate) fn lie_to_disk(&mut self, at: usize, op: DiskOp) -> Result<DiskOp, Box<DiskDone>> {
         let machine = &mut self.machines[at];
         let (Some(liar), Some(live)) = (&mut machine.liar, &machine.live) else {
             return Ok(op);
@@ -226,7 +226,7 @@ impl Cluster {
         match liar.answer(op.kind(), truth) {
             Some((name, answer)) => {
                 self.fired.count(name);
-                Err(op.complete(answer))
+                Err(Box::new(op.complete(answer)))
             }
             None => Ok(op),
         }
@@ -256,7 +256,7 @@ impl Cluster {
             debug_assert!(sent.is_ok(), "it was decoded under the same limit");
             stream.frames += 1;
             // Hello and proof go first.
-            if stream.frames > 2 && liar.rng.next_u32() % 256 == 0 {
+            if stream.frames > 2 && liar.rng.next_u32().is_multiple_of(256) {
                 self.fired.count(liar.unrequested(&mut out));
             }
         }

@@ -486,7 +486,7 @@ fn draw_disk_fault(
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
     let suspect = at % swarm.suspects.max(1);
     let time = dice.between(ms(10), s(60));
-    let rate = *dice.one(&[1_000, 20_000, 200_000]);
+    let rate = *dice.one(&[5_000, 50_000, 300_000]);
     match class {
         Class::CrashInStore => Fault::CrashInStore {
             at,
@@ -513,8 +513,8 @@ fn draw_disk_fault(
         Class::FullDisk => Fault::FailDisk {
             at,
             rates: [0; 3],
-            free: Some(dice.of(100_000) as u64),
-            time,
+            free: Some(dice.of(40_000) as u64),
+            time: dice.between(s(10), s(300)),
         },
         Class::Swapped => Fault::Swap { one: at, other },
         Class::Rot => Fault::Rot {

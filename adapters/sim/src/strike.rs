@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::check::{Check, holds};
 use crate::disk::DiskFaults;
-use crate::faults::Death;
 use crate::run::Run;
 use crate::script::Fault;
 use crate::violation::Invariant;
@@ -118,9 +117,7 @@ impl Run {
         self.cluster.heal();
         for at in 0..self.cluster.machines() {
             self.cluster.lie(at, None);
-            if self.cluster.is_read_only(at) {
-                self.cluster.crash(at, Death::Process);
-            }
+            self.cluster.restart_if_read_only(at);
             if !self.cluster.is_on(at) {
                 self.cluster.start(at);
             }

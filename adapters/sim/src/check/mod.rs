@@ -4,6 +4,8 @@ mod events;
 mod lists;
 mod reads;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 pub(crate) use self::events::{Suspects, look_at_event};
