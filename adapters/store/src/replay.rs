@@ -296,8 +296,11 @@ impl Run {
             let written = index.write(false, &state, |tables| -> Result<bool, ReplayError> {
                 tables.touch(segment.number);
                 keep_known(&mut self.unread, self.gaps.mark, tables)?;
+                tables.state.segment = segment.number;
+                tables.state.tail = end;
                 for _ in 0..BATCH {
                     let Some(entry) = scanner.next()? else {
+                        tables.state.next = tables.state.next.max(self.gaps.expected);
                         return Ok(false);
                     };
                     let loc = Loc {
@@ -319,6 +322,8 @@ impl Run {
                     tables.apply(entry.kind, entry.key, entry.body, loc)?;
                     note_drop(&mut self.dropped, entry.kind, entry.key);
                     self.replayed += 1;
+                    // The index may become durable as of this very entry.
+                    tables.state.tail = end;
                     tables.state.next = entry.sequence.saturating_add(1);
                 }
                 Ok(true)
@@ -327,9 +332,6 @@ impl Run {
             more = left;
             self.state = state;
         }
-        self.state.segment = segment.number;
-        self.state.tail = end;
-        self.state.next = self.state.next.max(self.gaps.expected);
         Ok((end, scanner.end()))
     }
 }
