@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc bench fuzz clean
+.PHONY: help build run test check fmt doc crash-states bench fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,10 @@ fmt: ## format
 
 doc: ## the documentation, opened
 	$(CARGO) doc --workspace --no-deps --open
+
+crash-states: ## every state in which a crash may leave a store (ARGS="--small --seed 7")
+	$(CARGO) run --profile sim -p peerhold-sim --bin crash-states -- $(ARGS)
+	$(CARGO) test --profile sim -p peerhold-sim --features bugs --test mutants
 
 bench: ## all benches
 	$(CARGO) bench -p peerhold-benches

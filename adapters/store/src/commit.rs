@@ -236,6 +236,9 @@ impl<V: Vfs> Store<V> {
             Err(WriteError::Commit(error, value)) => {
                 // The log has the group: an index that replays it has it, too.
                 let end = writer.state.tail + bytes;
+                if bug::on(Bug::FailedYetThere) && !self.reopen_index(writer) {
+                    return Err(self.undo(writer, &active, GroupError::Index(error)));
+                }
                 if !self.reopen_index(writer) {
                     return Err(self.take_back(writer, &active, &error));
                 }

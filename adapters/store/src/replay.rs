@@ -245,7 +245,9 @@ fn rewrite_last_group<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) 
         segment.file.sync()?;
     }
     //# STORE-21: writes the last group of the newest segment again, and syncs it.
-    segment.file.write_at(&bytes, start)?;
+    if gap.is_some() || !bug::on(Bug::LastGroupTrusted) {
+        segment.file.write_at(&bytes, start)?;
+    }
     let len = segment.file.len()?;
     Ok(if gap.is_some() {
         end.saturating_sub(len)
@@ -296,8 +298,10 @@ impl Run {
             let written = index.write(false, &state, |tables| -> Result<bool, ReplayError> {
                 tables.touch(segment.number);
                 keep_known(&mut self.unread, self.gaps.mark, tables)?;
-                tables.state.segment = segment.number;
-                tables.state.tail = end;
+                if !bug::on(Bug::ReplayUntold) {
+                    tables.state.segment = segment.number;
+                    tables.state.tail = end;
+                }
                 for _ in 0..BATCH {
                     let Some(entry) = scanner.next()? else {
                         tables.state.next = tables.state.next.max(self.gaps.expected);
@@ -323,7 +327,9 @@ impl Run {
                     note_drop(&mut self.dropped, entry.kind, entry.key);
                     self.replayed += 1;
                     // The index may become durable as of this very entry.
-                    tables.state.tail = end;
+                    if !bug::on(Bug::ReplayUntold) {
+                        tables.state.tail = end;
+                    }
                     tables.state.next = entry.sequence.saturating_add(1);
                 }
                 Ok(true)
@@ -331,6 +337,10 @@ impl Run {
             let (left, state, _) = written?;
             more = left;
             self.state = state;
+        }
+        if bug::on(Bug::ReplayUntold) {
+            self.state.segment = segment.number;
+            self.state.tail = end;
         }
         Ok((end, scanner.end()))
     }
