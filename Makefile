@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc bench sim fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim bench fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ check: ## formatting, lints, docs, and each package by itself
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
-	for package in core store tls host smol sim; do \
+	for package in core store tls host smol tokio sim; do \
 		$(CARGO) check -q -p peerhold-$$package || exit 1; \
 	done
 	$(CARGO) check -q --manifest-path fuzz/Cargo.toml
@@ -32,6 +32,10 @@ fmt: ## format
 
 doc: ## the documentation, opened
 	$(CARGO) doc --workspace --no-deps --open
+
+crash-states: ## every state in which a crash may leave a store (ARGS="--small --seed 7")
+	$(CARGO) run --profile sim -p peerhold-sim --bin crash-states -- $(ARGS)
+	$(CARGO) test --profile sim -p peerhold-sim --features bugs --test mutants
 
 bench: ## all benches
 	$(CARGO) bench -p peerhold-benches

@@ -14,6 +14,7 @@
 
 mod model;
 mod scenario;
+mod storm;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +27,8 @@ use peerhold_store::vfs::{Vfs, VfsFile};
 use rand_core::{Rng, SeedableRng};
 
 use self::model::{Expected, batch, put, record, run};
-use self::scenario::{Point, Scenario, config};
+use self::scenario::{Failed, Point, Scenario, config};
+pub use self::storm::storm;
 use crate::disk::{Image, Mount, SimDisk, Unsynced};
 
 /// Files of more pages than this are lost and kept call by call.
@@ -43,6 +45,8 @@ pub struct Effort {
     pub again_every: u64,
     /// ..at every call, with so many outcomes of each, drawn.
     pub again_drawn: u64,
+    /// One call of so many fails, see [`explore_failures`].
+    pub fail_every: u64,
     /// What all that is drawn comes from.
     pub seed: u64,
     /// Only scenarios whose names contain this.
@@ -57,6 +61,7 @@ impl Effort {
             drawn: 16,
             again_every: 64,
             again_drawn: 1,
+            fail_every: 4,
             seed,
             only: String::new(),
         }
@@ -69,6 +74,7 @@ impl Effort {
             drawn: 1 << 12,
             again_every: 64,
             again_drawn: 2,
+            fail_every: 1,
             ..Self::small(seed)
         }
     }
@@ -156,6 +162,56 @@ pub fn explore(effort: &Effort) -> Result<Report, Violation> {
         report.scenarios.push(explore_one(&scenario, effort)?);
     }
     Ok(report)
+}
+
+/// Has the calls of every scenario fail, each once, the disk's own way, and then
+/// kills the process or cuts the power. Gives how many failures these were.
+///
+/// # Errors
+/// The first after which the store is not sound: [`Violation::point`] is the
+/// call.
+pub fn explore_failures(effort: &Effort) -> Result<u64, Violation> {
+    let mut failures = 0;
+    for scenario in scenario::all() {
+        if !scenario.name.contains(&effort.only) {
+            continue;
+        }
+        let first = effort.seed % effort.fail_every;
+        for turn in 0.. {
+            let call = first + turn * effort.fail_every;
+            let failed = catch_unwind(AssertUnwindSafe(|| fail_at(&scenario, effort.seed, call)));
+            let failed = failed.unwrap_or_else(|_| Err("it panics".to_owned()));
+            let more = failed.map_err(|what| Violation {
+                scenario: scenario.name,
+                point: call as usize,
+                state: 0,
+                seed: effort.seed,
+                what,
+            });
+            if !more? {
+                break;
+            }
+            failures += 1;
+        }
+    }
+    Ok(failures)
+}
+
+/// `false` if there were not so many calls.
+fn fail_at(scenario: &Scenario, seed: u64, call: u64) -> Result<bool, String> {
+    let seed = seed ^ call << 20;
+    let Some(Failed { disk, mut expected }) = scenario.failing(seed, call)? else {
+        return Ok(false);
+    };
+    disk.kill();
+    for life in ["after it failed", "after a power cut"] {
+        let said = |what| format!("{life}: {what}");
+        let store = open(&disk).map_err(said)?;
+        expected = expected.check(&store).map_err(said)?;
+        work_on(&store, &mut expected).map_err(said)?;
+        disk.crash();
+    }
+    Ok(true)
 }
 
 fn explore_one(scenario: &Scenario, effort: &Effort) -> Result<Count, Violation> {

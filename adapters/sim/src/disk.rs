@@ -93,6 +93,13 @@ impl SimDisk {
         state.stop = Some(state.calls + calls + 1);
     }
 
+    /// Lets `calls` calls of the mount through and has the one after these
+    /// fail, once: in whatever way a call of its kind does.
+    pub fn fail_after(&self, calls: u64) {
+        let mut state = self.state();
+        state.fail = Some(state.calls + calls + 1);
+    }
+
     /// Whether the machine has stopped, see [`SimDisk::stop_after`].
     pub fn is_stopped(&self) -> bool {
         self.state().is_stopped()

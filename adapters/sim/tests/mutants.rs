@@ -1,14 +1,30 @@
 //! Known bugs of the store are found: what finds nothing must be able to.
 
-use peerhold_sim::crash::{Effort, Violation, explore};
+use peerhold_sim::crash::{Effort, explore, explore_failures, storm};
 use peerhold_store::bug::{self, Bug};
 
-/// What crash states show of a store with this bug.
-fn found(bug: Bug) -> Option<Violation> {
+/// With this bug, runs the first of the checks that finds it.
+fn found(bug: Bug, by: fn(u64) -> Result<(), String>) -> String {
     bug::set(Some(bug));
-    let explored = (1..=3).find_map(|seed| explore(&Effort::small(seed)).err());
+    let found = (1..=40).find_map(|seed| by(seed).err());
     bug::set(None);
-    explored
+    let found = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
+    println!("{bug:?}: {found}");
+    found
+}
+
+fn by_crash_states(seed: u64) -> Result<(), String> {
+    let explored = explore(&Effort::small(seed)).map(drop);
+    explored.map_err(|violation| violation.to_string())
+}
+
+fn by_failures(seed: u64) -> Result<(), String> {
+    let explored = explore_failures(&Effort::small(seed)).map(drop);
+    explored.map_err(|violation| violation.to_string())
+}
+
+fn by_storms(seed: u64) -> Result<(), String> {
+    storm(seed, 10, false).map(drop)
 }
 
 #[test]
@@ -27,8 +43,25 @@ fn wrong_orders_of_writing_are_found_in_the_states_after_a_crash() {
         Bug::GapKept,
         Bug::TombstoneForgotten,
     ] {
-        let violation = found(bug);
-        assert!(violation.is_some(), "{bug:?} is not found");
-        println!("{bug:?}: {}", violation.expect("just looked at"));
+        found(bug, by_crash_states);
+    }
+}
+
+#[test]
+fn what_goes_wrong_after_an_error_is_found_when_calls_fail() {
+    for bug in [
+        Bug::SyncRetried,
+        Bug::Uncut,
+        Bug::LastGroupTrusted,
+        Bug::ReplayUntold,
+    ] {
+        found(bug, by_failures);
+    }
+}
+
+#[test]
+fn what_takes_several_faults_is_found_by_storms() {
+    for bug in [Bug::FailedYetThere, Bug::ReplayUntold, Bug::SyncRetried] {
+        found(bug, by_storms);
     }
 }

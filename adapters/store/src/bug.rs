@@ -58,12 +58,18 @@ pub enum Bug {
     SyncRetried,
     /// What was not written whole stays in the log.
     Uncut,
+    /// A start believes that what it reads of the last group is durable.
+    LastGroupTrusted,
+    /// In the middle of a replay, the index does not say how far it has come.
+    ReplayUntold,
+    /// What the index did not take is said to have failed, and is in the log.
+    FailedYetThere,
 }
 
 #[cfg(feature = "bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::FileUnsynced,
         Self::NameUnsynced,
         Self::NameSyncedEarly,
@@ -78,6 +84,9 @@ impl Bug {
         Self::TombstoneForgotten,
         Self::SyncRetried,
         Self::Uncut,
+        Self::LastGroupTrusted,
+        Self::ReplayUntold,
+        Self::FailedYetThere,
     ];
 }
 

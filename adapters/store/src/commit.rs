@@ -16,7 +16,7 @@ use crate::entry::{
     self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS, SEEN_BODY, SEEN_KEY,
 };
 use crate::index::{BlobRow, IndexError, Tables, WriteError, Written};
-use crate::open::{DAMAGED, RESERVE, TMP};
+use crate::open::{DAMAGED, INDEX, RESERVE, TMP};
 use crate::read::{disk_error, index_error};
 use crate::segment::{self, BODY_MAX, HEADER, Loc, ReadError, Segment, SegmentKey, entry_len};
 use crate::state::{Share, State};
@@ -236,8 +236,14 @@ impl<V: Vfs> Store<V> {
             Err(WriteError::Commit(error, value)) => {
                 // The log has the group: an index that replays it has it, too.
                 let end = writer.state.tail + bytes;
-                if !self.reopen_index(writer) || writer.state.tail != end {
+                if bug::on(Bug::FailedYetThere) && !self.reopen_index(writer) {
                     return Err(self.undo(writer, &active, GroupError::Index(error)));
+                }
+                if !self.reopen_index(writer) {
+                    return Err(self.take_back(writer, &active, &error));
+                }
+                if writer.state.tail != end {
+                    return Err(self.sync_failed());
                 }
                 value
             }
@@ -298,6 +304,25 @@ impl<V: Vfs> Store<V> {
         })
     }
 
+    /// Takes a group out of the log again, which is durable and which no index
+    /// takes in.
+    fn take_back(
+        &self,
+        writer: &mut Writer<V::File>,
+        active: &Segment<V::File>,
+        error: &IndexError,
+    ) -> DiskError {
+        // What the index may know of it would be a loss without the log's word.
+        let removed = match self.vfs.remove(INDEX) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.vfs.sync_dir(""),
+        };
+        match removed {
+            Ok(()) => self.undo(writer, active, GroupError::Taken(index_error(error))),
+            Err(_) => self.sync_failed(),
+        }
+    }
+
     /// Takes a failed group out of the log, and says why it failed.
     fn undo(
         &self,
@@ -309,6 +334,7 @@ impl<V: Vfs> Store<V> {
             //# STORE-7: A sync that failed MUST NOT be tried again on that file.
             GroupError::Sync => return self.sync_failed(),
             GroupError::Write(error) => disk_error(&error),
+            GroupError::Taken(error) => error,
             GroupError::Index(error) => {
                 self.reopen_index(writer);
                 index_error(&error)
@@ -391,6 +417,8 @@ pub(crate) enum GroupError {
     Index(IndexError),
     Write(io::Error),
     Sync,
+    /// It was taken out of the index, for this reason.
+    Taken(DiskError),
 }
 
 impl From<IndexError> for GroupError {

@@ -1,6 +1,7 @@
 //! What a store holds, as far as a scenario put it there, and what it may hold
 //! after a crash.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use peerhold_core::id::{BlobId, NameTag, NamespaceId, PutId};
 use peerhold_core::version::{RecordId, Version};
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
+
+use crate::tally::Tally;
 
 pub(super) const OURS: NamespaceId = NamespaceId([1; 32]);
 pub(super) const US: NodeId = NodeId([9; 32]);
@@ -109,20 +112,28 @@ pub(super) fn says(kind: &DiskKind, before: &Words) -> Words {
 pub(super) struct Expected {
     /// What was acknowledged last, of all that was ever touched.
     pub(super) told: Words,
-    /// What was under way: it has happened or not, each thing by itself.
-    pub(super) flying: Words,
+    /// What each thing may have become by what is under way, or ended unknown.
+    flying: BTreeMap<Thing, Vec<Word>>,
 }
 
 impl Expected {
     /// The operation is under way.
     pub(super) fn begin(&mut self, kind: &DiskKind) {
-        let words = says(kind, &self.told);
-        self.flying.extend(words);
+        self.begin_words(says(kind, &self.told));
+    }
+
+    /// This may be so from now on.
+    pub(super) fn begin_words(&mut self, words: Words) {
+        for (thing, word) in words {
+            self.flying.entry(thing).or_default().push(word);
+        }
     }
 
     /// All that was under way is acknowledged.
     pub(super) fn end(&mut self) {
-        self.told.append(&mut self.flying);
+        for (thing, words) in std::mem::take(&mut self.flying) {
+            self.told.extend(words.last().map(|word| (thing, *word)));
+        }
     }
 
     /// These operations are acknowledged, whatever else is under way.
@@ -131,6 +142,18 @@ impl Expected {
             let words = says(kind, &self.told);
             self.flying.retain(|thing, _| !words.contains_key(thing));
             self.told.extend(words);
+        }
+    }
+
+    /// This operation has not happened.
+    pub(super) fn undo(&mut self, kind: &DiskKind) {
+        for thing in says(kind, &self.told).into_keys() {
+            if let Entry::Occupied(mut flying) = self.flying.entry(thing) {
+                flying.get_mut().pop();
+                if flying.get().is_empty() {
+                    flying.remove();
+                }
+            }
         }
     }
 
@@ -144,7 +167,8 @@ impl Expected {
 
     fn allows(&self, thing: &Thing, word: Word) -> bool {
         let told = self.told.get(thing).copied().flatten();
-        word == told || self.flying.get(thing).is_some_and(|flying| *flying == word)
+        let flying = self.flying.get(thing);
+        word == told || flying.is_some_and(|words| words.contains(&word))
     }
 
     /// Looks at all that the store says, and gives what it must say from now on.
@@ -169,6 +193,50 @@ impl Expected {
         known
             .flying
             .retain(|thing, _| matches!(thing, Thing::Claim(..)));
+        for thing in known.flying.keys() {
+            known.told.entry(*thing).or_insert(None);
+        }
+        Ok(known)
+    }
+
+    /// Looks at what the store says when bits of its disk have been lost: some
+    /// of it may be gone, but nothing else may have come in its place.
+    ///
+    /// # Errors
+    /// As of [`Expected::check`].
+    pub(super) fn check_damaged<V: Vfs>(&self, store: &Store<V>) -> Result<Self, String> {
+        let mut known = Self::default();
+        let loaded = run(store, DiskKind::Load).or_else(|_| run(store, DiskKind::Load));
+        let starts = match loaded {
+            Ok(DiskData::Loaded(loaded)) => loaded.starts,
+            other => return Err(format!("a load gives {other:?}")),
+        };
+        for thing in self.things() {
+            let word = match thing {
+                Thing::Blob(id) => match run(store, DiskKind::GetBlob(id)) {
+                    Ok(DiskData::Blob(bytes)) => word(&bytes),
+                    Err(DiskError::NotFound | DiskError::Corrupt) => None,
+                    other => return Err(format!("{thing:?}: {other:?}")),
+                },
+                Thing::Record(key, id) => {
+                    let (at, part) = (Some(id), Part::All);
+                    match run(store, DiskKind::GetRecord { key, at, part }) {
+                        Ok(DiskData::Record(record)) => record.as_ref().and_then(record_word),
+                        Err(DiskError::Corrupt) => None,
+                        other => return Err(format!("{thing:?}: {other:?}")),
+                    }
+                }
+                _ => continue,
+            };
+            if word.is_some() && !self.allows(&thing, word) {
+                // A drop that is lost brings back what it has dropped.
+                if !matches!(thing, Thing::Blob(_)) {
+                    return Err(format!("{thing:?} is {word:x?}"));
+                }
+            }
+            known.told.insert(thing, word);
+        }
+        known.told.insert(Thing::Starts, Some(starts));
         Ok(known)
     }
 
@@ -311,6 +379,40 @@ pub(super) fn batch<V: Vfs>(
         done.result().as_ref().map_err(failed)?;
     }
     Ok(())
+}
+
+/// Executes operations as one batch, any of which may fail. Gives how often
+/// which error was met.
+///
+/// # Errors
+/// A blob that has been read is not the one that it should be.
+pub(super) fn attempt<V: Vfs>(
+    store: &Store<V>,
+    expected: &mut Expected,
+    kinds: &[DiskKind],
+) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    kinds.iter().for_each(|kind| expected.begin(kind));
+    let ops = kinds.iter().cloned().map(DiskOp::detached);
+    let prepared = ops.map(|op| store.prepare(op)).collect();
+    for (done, kind) in store.commit(prepared).iter().zip(kinds) {
+        match (done.result(), kind) {
+            (Ok(DiskData::Blob(found)), DiskKind::GetBlob(id)) if BlobId::of(found) != *id => {
+                return Err(format!("{id:?} is other bytes"));
+            }
+            (Ok(_), _) => expected.end_of(std::slice::from_ref(kind)),
+            // Nobody knows.
+            (Err(DiskError::SyncFailed), _) => tally.count("store: sync failed"),
+            (Err(error), _) => {
+                expected.undo(kind);
+                tally.count(match error {
+                    DiskError::NoSpace => "store: no space",
+                    _ => "store: failed",
+                });
+            }
+        }
+    }
+    Ok(tally)
 }
 
 fn one<V: Vfs>(store: &Store<V>, kind: DiskKind) -> Result<DiskData, String> {

@@ -19,7 +19,7 @@ pub(super) fn config() -> StoreConfig {
 }
 
 /// One thing that a scenario does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Opens the store, or makes one.
     Open,
@@ -55,142 +55,168 @@ pub(super) struct Point {
     pub(super) told_more: bool,
 }
 
+/// What a scenario of which a call has failed leaves.
+pub(super) struct Failed {
+    pub(super) disk: SimDisk,
+    pub(super) expected: Expected,
+}
+
 /// All scenarios.
 pub(super) fn all() -> Vec<Scenario> {
-    let scenario = |name, before: Vec<Step>, steps: Vec<Step>| Scenario {
+    vec![
+        scenario(
+            "first start",
+            vec![],
+            steps(&[&[Own, load()], &[batch([large(1)])]]),
+        ),
+        put_new(),
+        replace(),
+        remove(),
+        log_roll(),
+        index_commit(),
+        compaction(),
+        tombstones(),
+    ]
+}
+
+fn scenario(name: &'static str, before: Vec<Step>, steps: Vec<Step>) -> Scenario {
+    Scenario {
         name,
         before,
         steps,
         index_commit_groups: 1000,
+    }
+}
+
+fn put_new() -> Scenario {
+    let now = [
+        load(),
+        batch([small(10)]),
+        batch([large(11)]),
+        batch([larger(12), small(13), record(2, 1, 60)]),
+        batch([record(3, 1, 5000), record(4, 1, 60)]),
+    ];
+    scenario("put", base(), steps(&[&now]))
+}
+
+fn replace() -> Scenario {
+    let noted = DiskKind::NoteSeen {
+        seen: vec![seen(1, 2)],
+        forget: vec![model::key(2)],
     };
-    let load = || Batch(vec![DiskKind::Load]);
-    let small = |n| put(n, 300);
-    // One page, and two.
-    let (large, larger) = (|n| put(n, 900), |n| put(n, 5000));
-    let base = || {
-        let held = vec![
-            small(1),
-            large(2),
-            larger(3),
-            record(1, 1, 60),
-            DiskKind::PutMembers(bytes(1, 70)),
-            DiskKind::PutDebts(vec![debt(1, 1), debt(2, 1)]),
-            DiskKind::NoteSeen {
-                seen: vec![seen(1, 1), seen(2, 1)],
-                forget: Vec::new(),
-            },
-        ];
-        vec![Open, Own, load(), Batch(held), Close]
-    };
-    let fill = |from: u64| (from..from + 12).map(|n| Batch(vec![small(n)]));
-    let mut all = vec![
-        scenario(
-            "first start",
-            vec![],
-            vec![Open, Own, load(), Batch(vec![large(1)])],
-        ),
-        scenario(
-            "put",
-            base(),
-            vec![
-                Open,
-                load(),
-                Batch(vec![small(10)]),
-                Batch(vec![large(11)]),
-                Batch(vec![larger(12), small(13), record(2, 1, 60)]),
-                Batch(vec![record(3, 1, 5000), record(4, 1, 60)]),
-            ],
-        ),
-        scenario(
-            "replace",
-            base(),
-            vec![
-                Open,
-                Batch(vec![record(1, 2, 60)]),
-                Batch(vec![DiskKind::PutMembers(bytes(2, 90)), record(1, 3, 4000)]),
-                Batch(vec![DiskKind::NoteSeen {
-                    seen: vec![seen(1, 2)],
-                    forget: vec![model::key(2)],
-                }]),
-                Batch(vec![
-                    DiskKind::ClearDebts(vec![debt(1, 1)]),
-                    record(1, 4, 60),
-                ]),
-            ],
-        ),
-        scenario(
-            "remove",
-            base(),
-            vec![
-                Open,
-                Batch(vec![forget(1, 300)]),
-                Batch(vec![forget(2, 900)]),
-                Batch(vec![forget(3, 5000), small(10)]),
-                // The same once more.
-                Batch(vec![large(2)]),
-                Batch(vec![larger(3), small(1)]),
-                Batch(vec![forget(2, 900), large(11)]),
-            ],
-        ),
-        scenario(
-            "log roll",
-            [base(), vec![Open], fill(20).take(5).collect(), vec![Close]].concat(),
-            [
-                vec![Open],
-                fill(30).collect(),
-                vec![Batch(vec![record(2, 1, 9000)]), Batch(vec![small(50)])],
-            ]
-            .concat(),
-        ),
-        Scenario {
-            index_commit_groups: 2,
-            ..scenario(
-                "index commit",
-                base(),
-                vec![
-                    Open,
-                    Batch(vec![small(10)]),
-                    Batch(vec![large(11)]),
-                    Batch(vec![forget(2, 900)]),
-                    Batch(vec![record(1, 2, 60), forget(11, 900)]),
-                    Batch(vec![small(12)]),
-                    Close,
-                ],
-            )
+    let paid = DiskKind::ClearDebts(vec![debt(1, 1)]);
+    let now = [
+        batch([record(1, 2, 60)]),
+        batch([DiskKind::PutMembers(bytes(2, 90)), record(1, 3, 4000)]),
+        batch([noted]),
+        batch([paid, record(1, 4, 60)]),
+    ];
+    scenario("replace", base(), steps(&[&now]))
+}
+
+fn remove() -> Scenario {
+    let now = [
+        batch([forget(1, 300)]),
+        batch([forget(2, 900)]),
+        batch([forget(3, 5000), small(10)]),
+        // The same once more.
+        batch([large(2)]),
+        batch([larger(3), small(1)]),
+        batch([forget(2, 900), large(11)]),
+    ];
+    scenario("remove", base(), steps(&[&now]))
+}
+
+fn log_roll() -> Scenario {
+    let before = steps(&[&fill(20)[..5], &[Close]]);
+    let last = [batch([record(2, 1, 9000)]), batch([small(50)])];
+    let now = steps(&[&fill(30), &last]);
+    scenario("log roll", [base(), before].concat(), now)
+}
+
+fn index_commit() -> Scenario {
+    let now = [
+        batch([small(10)]),
+        batch([large(11)]),
+        batch([forget(2, 900)]),
+        batch([record(1, 2, 60), forget(11, 900)]),
+        batch([small(12)]),
+        Close,
+    ];
+    Scenario {
+        index_commit_groups: 2,
+        ..scenario("index commit", base(), steps(&[&now]))
+    }
+}
+
+fn compaction() -> Scenario {
+    let before = steps(&[&fill(20), &forget_all(20..29), &[Close]]);
+    let more = batch([forget(30, 300), small(40)]);
+    let now = steps(&[&[Idle(4), more, Idle(4), Close]]);
+    scenario("compaction", [base(), before].concat(), now)
+}
+
+/// An old segment that is needed holds a blob, and a later one that is not its
+/// drop.
+fn tombstones() -> Scenario {
+    let dropped = [batch([record(5, 1, 2000)]), batch([forget(1, 300)])];
+    let dead = [fill(60), forget_all(60..72)].concat();
+    let before = steps(&[&dropped, &dead, &fill(80), &[Close]]);
+    let now = steps(&[&[Idle(6), batch([small(40)]), Idle(6), Close]]);
+    scenario("tombstones", [base(), before].concat(), now)
+}
+
+/// Something of every kind, in a store that was closed.
+fn base() -> Vec<Step> {
+    let held = [
+        small(1),
+        large(2),
+        larger(3),
+        record(1, 1, 60),
+        DiskKind::PutMembers(bytes(1, 70)),
+        DiskKind::PutDebts(vec![debt(1, 1), debt(2, 1)]),
+        DiskKind::NoteSeen {
+            seen: vec![seen(1, 1), seen(2, 1)],
+            forget: Vec::new(),
         },
     ];
-    let mut filled = vec![Open];
-    filled.extend(fill(20));
-    filled.extend((20..29).map(|n| Batch(vec![forget(n, 300)])));
-    filled.push(Close);
-    all.push(scenario(
-        "compaction",
-        [base(), filled].concat(),
-        vec![
-            Open,
-            Idle(4),
-            Batch(vec![forget(30, 300), small(40)]),
-            Idle(4),
-            Close,
-        ],
-    ));
-    // An old segment that is needed holds a blob, and a later one that is not
-    // its drop.
-    let mut dropped = vec![
-        Open,
-        Batch(vec![record(5, 1, 2000)]),
-        Batch(vec![forget(1, 300)]),
-    ];
-    dropped.extend(fill(60));
-    dropped.extend((60..72).map(|n| Batch(vec![forget(n, 300)])));
-    dropped.extend(fill(80));
-    dropped.push(Close);
-    all.push(scenario(
-        "tombstones",
-        [base(), dropped].concat(),
-        vec![Open, Idle(6), Batch(vec![small(40)]), Idle(6), Close],
-    ));
-    all
+    steps(&[&[Own, load(), batch(held), Close]])
+}
+
+/// The store is opened, and then these.
+fn steps(parts: &[&[Step]]) -> Vec<Step> {
+    [&[Open], &parts.concat()[..]].concat()
+}
+
+fn batch<const N: usize>(kinds: [DiskKind; N]) -> Step {
+    Batch(kinds.into())
+}
+
+fn load() -> Step {
+    batch([DiskKind::Load])
+}
+
+fn small(seed: u64) -> DiskKind {
+    put(seed, 300)
+}
+
+/// A file of one page.
+fn large(seed: u64) -> DiskKind {
+    put(seed, 900)
+}
+
+/// A file of two pages.
+fn larger(seed: u64) -> DiskKind {
+    put(seed, 5000)
+}
+
+/// More than a segment of small blobs.
+fn fill(from: u64) -> Vec<Step> {
+    (from..from + 12).map(|n| batch([small(n)])).collect()
+}
+
+fn forget_all(seeds: std::ops::Range<u64>) -> Vec<Step> {
+    seeds.map(|n| batch([forget(n, 300)])).collect()
 }
 
 impl Scenario {
@@ -230,6 +256,39 @@ impl Scenario {
         Ok(points)
     }
 
+    /// Carries it out with one call failing, the one after so many. Gives what
+    /// may be expected then, and the disk; `None` if there were not so many.
+    ///
+    /// # Errors
+    /// What is wrong, whatever has failed.
+    pub(super) fn failing(&self, seed: u64, calls: u64) -> Result<Option<Failed>, String> {
+        let disk = SimDisk::new(seed);
+        let mut expected = Expected::default();
+        let mut store = None;
+        for step in &self.before {
+            self.step(&disk, &mut store, &mut expected, step)?;
+            expected.end();
+        }
+        disk.fail_after(calls);
+        let until = disk.calls() + calls;
+        for step in &self.steps {
+            match (step, &store) {
+                (Batch(kinds), Some(open)) => {
+                    model::attempt(open, &mut expected, kinds)?;
+                }
+                // It could not be opened.
+                (Batch(_) | Own | Idle(_), None) => break,
+                _ => {
+                    if self.step(&disk, &mut store, &mut expected, step).is_ok() && *step == Own {
+                        expected.end();
+                    }
+                }
+            }
+        }
+        drop(store);
+        Ok((disk.calls() > until).then_some(Failed { disk, expected }))
+    }
+
     fn step(
         &self,
         disk: &SimDisk,
@@ -247,7 +306,7 @@ impl Scenario {
             (Close, _) => *store = None,
             (_, None) => return Err("a scenario must open its store first".to_owned()),
             (Own, Some(store)) => {
-                expected.flying.extend(model::owner());
+                expected.begin_words(model::owner());
                 store.claim(model::US).map_err(|error| error.to_string())?;
             }
             (Batch(kinds), Some(store)) => {

@@ -13,8 +13,9 @@ pub struct DiskFaults {
     /// A call that makes, renames or removes a name fails.
     pub name_error: u32,
     /// A sync of a file or a directory fails. Of what it was to make durable,
-    /// some is; the rest is lost at the next crash, or at once, and no later
-    /// sync writes it.
+    /// some is. What is left of a file is lost at the next crash, or at once,
+    /// and no later sync writes it, as on ext4; what is left of a directory
+    /// waits.
     pub sync_error: u32,
     /// A write, or a new name, finds no space, whatever the capacity.
     pub full: u32,

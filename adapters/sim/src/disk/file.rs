@@ -220,9 +220,13 @@ impl File {
             self.put_page(call, at, Some(page));
         }
         let end = (offset + bytes.len()) as u64;
-        if end > self.now.len && !bytes.is_empty() {
-            self.now.len = end;
-            push(&mut self.lens, call, end);
+        if bytes.is_empty() {
+            return;
+        }
+        // A length that a failed sync has lost comes with what is behind it.
+        if end > self.now.len || (self.lens.is_empty() && end > self.durable.len) {
+            self.now.len = self.now.len.max(end);
+            push(&mut self.lens, call, self.now.len);
         }
     }
 
@@ -277,7 +281,9 @@ impl File {
                 _ => {}
             }
         }
-        if !std::mem::take(&mut self.lens).is_empty() && rng.next_u32().is_multiple_of(2) {
+        // A cut is the file system's own, which keeps a journal of it.
+        let grown = self.now.len > self.durable.len;
+        if grown && !std::mem::take(&mut self.lens).is_empty() && rng.next_u32().is_multiple_of(2) {
             self.durable.len = self.now.len;
         }
         self.durable.trim();

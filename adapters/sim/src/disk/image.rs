@@ -478,15 +478,16 @@ impl Image {
     }
 
     /// A sync of a directory that fails: some of its changes are on the disk,
-    /// and the rest counts as if it were.
+    /// the rest waits for the next.
     pub(super) fn sync_dir_failed(&mut self, path: &str, rng: &mut ChaCha20Rng) -> io::Result<()> {
         let id = self.dir_id(path)?;
         let dir = self.dir_mut(id)?;
-        for change in std::mem::take(&mut dir.changes) {
-            if rng.next_u32().is_multiple_of(2) {
-                apply(&mut dir.durable, &change.names);
-            }
+        let mut left = std::mem::take(&mut dir.changes).into_iter();
+        let written = rng.next_u32() as usize % (left.len() + 1);
+        for change in left.by_ref().take(written) {
+            apply(&mut dir.durable, &change.names);
         }
+        dir.changes = left.collect();
         Ok(())
     }
 }

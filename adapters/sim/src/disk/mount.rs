@@ -102,7 +102,7 @@ impl Vfs for Mount {
         let (mut guard, _) = self.begin(Call::Sync)?;
         let state = &mut *guard;
         let rate = state.faults.sync_error;
-        if state.fires("disk: failed sync of a directory", rate) {
+        if state.is_failing() || state.fires("disk: failed sync of a directory", rate) {
             state.image.sync_dir_failed(path, &mut state.rng)?;
             state.changed();
             return Err(failed());
@@ -239,7 +239,7 @@ impl VfsFile for SimFile {
             }
             Ok(call) => {
                 let (error, full) = (state.faults.write_error, state.faults.full);
-                let failure = if state.fires("disk: write error", error) {
+                let failure = if state.is_failing() || state.fires("disk: write error", error) {
                     Some(failed())
                 } else if state.fires("disk: full", full) {
                     Some(io::ErrorKind::StorageFull.into())
@@ -278,7 +278,7 @@ impl VfsFile for SimFile {
         let (mut guard, _) = self.begin(Call::Sync)?;
         let state = &mut *guard;
         let rate = state.faults.sync_error;
-        let fails = state.fires("disk: failed sync of a file", rate);
+        let fails = state.is_failing() || state.fires("disk: failed sync of a file", rate);
         let file = state.image.file_mut(self.id)?;
         let synced = if fails {
             file.sync_failed(&mut state.rng);

@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) calls: u64,
     /// The call at which the machine stops.
     pub(super) stop: Option<u64>,
+    /// The call that fails, once.
+    pub(super) fail: Option<u64>,
     pub(super) cost: Duration,
     /// Open files, and how often each is open.
     pub(super) open: BTreeMap<u64, u64>,
@@ -71,6 +73,7 @@ impl State {
             epoch: 0,
             calls: 0,
             stop: None,
+            fail: None,
             cost: Duration::ZERO,
             open: BTreeMap::new(),
             locks: BTreeMap::new(),
@@ -95,6 +98,10 @@ impl State {
             let most = self.faults.slow_max.as_micros().max(1) as u64;
             self.cost += Duration::from_micros(self.rng.next_u64() % most);
         }
+        if self.is_failing() && !matches!(call, Call::Sync | Call::Write) {
+            self.fired.count("disk: a chosen call failed");
+            return Err(failed());
+        }
         let (rate, name) = match call {
             // A sync that fails has consequences, a write may be half there.
             Call::Look | Call::Sync | Call::Write => return Ok(self.calls),
@@ -114,6 +121,11 @@ impl State {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_some_and(|stop| self.calls >= stop)
+    }
+
+    /// Whether this call was chosen to fail.
+    pub(super) fn is_failing(&self) -> bool {
+        self.fail == Some(self.calls)
     }
 
     /// Draws whether a fault of this rate happens now, and counts it.
@@ -192,6 +204,7 @@ impl State {
     pub(super) fn end(&mut self) {
         self.epoch += 1;
         self.stop = None;
+        self.fail = None;
         self.open.clear();
         self.locks.clear();
         self.image.forget_unnamed(&self.open);
@@ -199,8 +212,8 @@ impl State {
     }
 }
 
+/// Draws. A rate of zero draws nothing: what is off changes nothing.
 pub(super) fn one_in_a_million(rng: &mut ChaCha20Rng, rate: u32) -> bool {
-    // No fault, no draw: what is off changes nothing.
     rate > 0 && rng.next_u32() % 1_000_000 < rate
 }
 
