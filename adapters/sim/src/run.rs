@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use peerhold_core::{Event, Instant, NodeId};
+use peerhold_core::{Damage, Event, Instant, NodeId};
 use peerhold_store::StoreConfig;
 
 use crate::check::{Check, Stores, Suspects, Wrong, holds, is_kept, is_sealed, look_at_event};
@@ -21,6 +21,8 @@ use crate::work::Work;
 
 /// How long a healthy cluster may take to come to rest.
 const REST: Duration = Duration::from_secs(300);
+/// How long it has to stay so.
+const LASTS: Duration = Duration::from_secs(60);
 /// How many outputs of a node may follow one thing that happens to it.
 const OUTPUTS_MAX: u32 = 20_000;
 /// How many deadlines in a row a node may have at one moment.
@@ -187,6 +189,9 @@ impl Run {
     }
 
     fn on_event(&mut self, at: usize, event: &Event) -> Check {
+        if *event == Event::Damaged(Damage::Index) {
+            self.cluster.fired.count("index made anew");
+        }
         if self.suspects.liars.contains(&self.cluster.id(at)) {
             return Ok(());
         }
@@ -243,10 +248,19 @@ impl Run {
         let pauses = self.cluster.machines.iter().map(|machine| machine.paused);
         let mended = pauses.max().unwrap_or_default().max(self.cluster.now());
         let end = mended.saturating_add(REST);
-        let mut turn = 0;
+        let (mut turn, mut since) = (0, None);
         loop {
-            if turn % 256 == 0 && self.cluster.is_active() && self.is_at_rest() {
-                return Ok(());
+            // A session that one side has forgotten looks well until its other
+            // side notices: it has to last.
+            if turn % 256 == 0 {
+                let at_rest = self.cluster.is_active() && self.is_at_rest();
+                let now = self.cluster.now();
+                let from = *since.get_or_insert(now);
+                match at_rest {
+                    false => since = None,
+                    true if now.saturating_since(from) >= LASTS => return Ok(()),
+                    true => {}
+                }
             }
             turn += 1;
             if !self.cluster.step_before(end) {

@@ -9,7 +9,7 @@ use peerhold_sim::{
 
 /// Seeds that found something, by what it was. What a seed draws may change
 /// with the simulator: the tests beside each fix do not depend on it.
-const FOUND: [(u64, &str); 4] = [
+const FOUND: [(u64, &str); 5] = [
     (6, "a part of a removed file was out of range, not gone"),
     (
         78,
@@ -20,6 +20,10 @@ const FOUND: [(u64, &str); 4] = [
         "a start on a full disk had the next one cut the log off",
     ),
     (13, "the same, and debts were never paid"),
+    (
+        5069,
+        "a node that was started on a full disk was never ready",
+    ),
 ];
 
 fn seed(seed: u64) -> Report {

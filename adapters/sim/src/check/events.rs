@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use peerhold_core::{Event, NodeId, PeerFault};
+use peerhold_core::{Damage, Event, NodeId, PeerFault};
 
 use super::{Check, holds};
 use crate::violation::Invariant::{Convergence, Freshness, Integrity, LogTail, Progress};
@@ -52,6 +52,8 @@ pub(crate) fn look_at_event(
         Event::Forked(fork) => holds(suspects.set_back, Freshness, || {
             format!("node{at} tells of a fork: {fork:?}")
         }),
+        // The log alone is enough: it is made anew.
+        Event::Damaged(Damage::Index) => Ok(()),
         Event::Damaged(damage) => holds(suspects.disks.contains(&at), LogTail, || {
             format!("node{at} has found its disk damaged, and nothing did that: {damage:?}")
         }),

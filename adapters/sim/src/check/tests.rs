@@ -257,7 +257,7 @@ fn what_nodes_may_not_say_is_found() {
     }
     let silent = fault(PeerFault::Silent);
     look_at_event(0, &silent, &known, &honest).unwrap();
-    let damaged = Event::Damaged(peerhold_core::Damage::Index);
+    let damaged = Event::Damaged(peerhold_core::Damage::Log { entries: 1 });
     finds(LogTail, look_at_event(0, &damaged, &known, &honest));
     let trouble = Event::Trouble(peerhold_core::disk::DiskError::NoSpace);
     finds(Convergence, look_at_event(0, &trouble, &known, &honest));
