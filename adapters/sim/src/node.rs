@@ -1,24 +1,26 @@
 //! One simulated machine: a node, its store, and what outlives them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use peerhold_core::disk::DiskDone;
-use peerhold_core::{Config, ConnId, DiskOp, Instant, OpId, Taped};
-use peerhold_store::vfs::MemVfs;
-use peerhold_store::{Store, StoreConfig};
+use peerhold_core::{Config, ConnId, Instant, OpId, Taped};
+use peerhold_store::{OpenError, Prepared, Store, StoreConfig};
 
+use crate::disk::{Mount, SimDisk};
+use crate::faults::Death;
+use crate::liar::Liar;
 use crate::task::Running;
 
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) config: Config,
-    /// Most bytes that its store holds of one namespace.
-    pub(crate) namespace_bytes: Option<u64>,
-    pub(crate) disk: MemVfs,
+    pub(crate) store: StoreConfig,
+    pub(crate) disk: SimDisk,
     /// `None` while it is off.
     pub(crate) live: Option<Live>,
     /// Operations of all its lives.
-    pub(crate) tasks: BTreeMap<OpId, Running>,
+    pub(crate) tasks: BTreeMap<(u64, OpId), Running>,
     /// Its nodes are recorded..
     pub(crate) record: bool,
     /// ..one tape for each life.
@@ -27,32 +29,59 @@ pub(crate) struct Machine {
     pub(crate) skew_ms: i64,
     /// How many times it was started.
     pub(crate) starts: u64,
+    /// Until when nothing of it runs.
+    pub(crate) paused: Instant,
+    /// Until when it reads so few bytes of each connection at once.
+    pub(crate) sips: (Instant, usize),
+    /// Until when its disk takes this much longer for everything.
+    pub(crate) slow: (Instant, Duration),
+    /// Until when its disk fails.
+    pub(crate) failing: Instant,
+    /// How it dies if its disk stops in the middle of something, and after
+    /// what time it starts again.
+    pub(crate) stop: (Death, Duration),
+    /// What it does to those who rely on it.
+    pub(crate) liar: Option<Liar>,
 }
 
 /// A machine that runs.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) node: Taped,
-    pub(crate) store: Store<MemVfs>,
-    /// Disk operations for the next batch.
-    pub(crate) batch: Vec<DiskOp>,
-    /// A batch is being executed.
-    pub(crate) disk_busy: bool,
+    pub(crate) store: Store<Mount>,
+    /// Prepared writes for the next commit.
+    pub(crate) prepared: Vec<Prepared>,
+    /// A commit is on its way.
+    pub(crate) committing: bool,
     /// Connections that want to send but had no room.
     pub(crate) blocked: BTreeSet<ConnId>,
     /// Connections to be closed once all was sent.
     pub(crate) closing: BTreeSet<ConnId>,
-    /// The deadline that is armed.
+    /// Dials that the node has given up.
+    pub(crate) undone: BTreeSet<ConnId>,
+    /// Connections of nobody's, see [`crate::Cluster::storm`].
+    pub(crate) ghosts: BTreeSet<ConnId>,
+    /// The earliest deadline that is on the agenda.
     pub(crate) armed: Option<Instant>,
+    /// It dies after so many more outputs of its node's.
+    pub(crate) fuse: Option<u32>,
+    /// Deadlines in a row at one moment.
+    pub(crate) spins: (Instant, u32),
 }
 
 impl Machine {
-    pub(crate) fn start(&mut self, seed: [u8; 32], entropy: [u8; 32], now: Instant) {
+    /// Opens its store and makes its node.
+    pub(crate) fn start(
+        &mut self,
+        seed: [u8; 32],
+        entropy: [u8; 32],
+        now: Instant,
+    ) -> Result<(), OpenError> {
+        let mut config = self.store.clone();
+        config.entropy = entropy;
+        let store = Store::open(self.disk.mount(), config)?;
+        store.claim(self.config.node)?;
         self.starts += 1;
-        let mut config = StoreConfig::new(entropy);
-        config.cache_bytes = 1 << 20;
-        config.namespace_bytes = self.namespace_bytes;
-        let store = Store::open(self.disk.clone(), config).expect("a disk without faults opens");
         let make = match self.record {
             true => Taped::recorded,
             false => Taped::new,
@@ -64,16 +93,19 @@ impl Machine {
         self.live = Some(Live {
             node,
             store,
-            batch: Vec::new(),
-            disk_busy: false,
+            prepared: Vec::new(),
+            committing: false,
             blocked: BTreeSet::new(),
             closing: BTreeSet::new(),
+            undone: BTreeSet::new(),
+            ghosts: BTreeSet::new(),
             armed: None,
+            fuse: None,
+            spins: (now, 0),
         });
+        Ok(())
     }
-}
 
-impl Machine {
     /// Takes what has been recorded of this life.
     pub(crate) fn keep_tape(&mut self) {
         if let (Some(live), Some(tape)) = (&mut self.live, self.tapes.last_mut()) {
@@ -83,10 +115,20 @@ impl Machine {
 }
 
 impl Live {
-    /// Executes what has gathered, reads and writes together.
-    pub(crate) fn execute(&mut self) -> Vec<DiskDone> {
-        let batch = std::mem::take(&mut self.batch);
-        let prepared = batch.into_iter().map(|op| self.store.prepare(op)).collect();
-        self.store.commit(prepared)
+    /// Commits what was prepared.
+    pub(crate) fn commit(&mut self) -> Vec<DiskDone> {
+        self.store.commit(std::mem::take(&mut self.prepared))
+    }
+
+    /// Whether the next output is the last one.
+    pub(crate) fn burns(&mut self) -> bool {
+        match &mut self.fuse {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
     }
 }

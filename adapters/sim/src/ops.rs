@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerhold_core::disk::{DiskData, DiskKind, RecordKey, Row, StoredRecord};
+use peerhold_core::disk::{DiskData, DiskKind, Page, RecordKey, Row, StoredRecord};
 use peerhold_core::seal::SignedHead;
 use peerhold_core::{
-    Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name, OpError,
-    OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Writer,
+    BlobId, Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name,
+    OpError, OpId, Outcome, Put, PutId, Reader, RecordId, Remove, Restore, Stored, Taped, Version,
+    Writer,
 };
+
+use peerhold_store::Health;
 
 use crate::cluster::Cluster;
 use crate::task::{Finished, Running, Task};
@@ -180,7 +183,10 @@ impl Cluster {
 
     /// Leaves a get's bytes alone from now on, or takes them again.
     pub fn stall(&mut self, task: Task, stalled: bool) {
-        if let Some(running) = self.machines[task.node].tasks.get_mut(&task.op) {
+        if let Some(running) = self.machines[task.node]
+            .tasks
+            .get_mut(&(task.life, task.op))
+        {
             running.stalled = stalled;
         }
         self.feed(task);
@@ -196,7 +202,20 @@ impl Cluster {
 
     /// What has become of an operation so far.
     pub fn look(&self, task: Task) -> &Finished {
-        &self.machines[task.node].tasks[&task.op].state
+        &self.machines[task.node].tasks[&(task.life, task.op)].state
+    }
+
+    /// The same, unless it is forgotten.
+    pub(crate) fn look_at(&self, task: Task) -> Option<&Finished> {
+        let tasks = &self.machines[task.node].tasks;
+        tasks
+            .get(&(task.life, task.op))
+            .map(|running| &running.state)
+    }
+
+    /// Whether a machine is on and its node takes commands.
+    pub(crate) fn is_ready(&self, at: usize) -> bool {
+        self.status(at).is_some_and(|status| status.ready)
     }
 
     /// Whether an operation has ended.
@@ -204,19 +223,40 @@ impl Cluster {
         self.look(task).result.is_some()
     }
 
-    fn begin<T: std::fmt::Debug>(
+    fn begin<T>(
         &mut self,
         at: usize,
         running: Running,
         command: impl FnOnce(&mut Taped, Instant) -> Result<OpId, Busy<T>>,
     ) -> Task {
+        let task = self.try_begin(at, running, command);
+        task.expect("a node that is on, ready and not busy")
+    }
+
+    /// Begins an operation, if its machine is on and its node takes it.
+    pub(crate) fn try_begin<T>(
+        &mut self,
+        at: usize,
+        running: Running,
+        command: impl FnOnce(&mut Taped, Instant) -> Result<OpId, Busy<T>>,
+    ) -> Option<Task> {
         let now = self.now();
-        let op = command(&mut self.live(at).node, now).expect("a node that is ready and not busy");
-        self.machines[at].tasks.insert(op, running);
-        let task = Task { node: at, op };
+        let life = self.machines[at].starts;
+        let live = self.machines[at].live.as_mut()?;
+        let op = command(&mut live.node, now).ok()?;
+        self.machines[at].tasks.insert((life, op), running);
+        let task = Task { node: at, life, op };
         self.feed(task);
         self.drain(at);
-        task
+        Some(task)
+    }
+
+    /// What has become of an operation, which is forgotten.
+    pub(crate) fn take(&mut self, task: Task) -> Option<Finished> {
+        let tasks = &mut self.machines[task.node].tasks;
+        tasks
+            .remove(&(task.life, task.op))
+            .map(|running| running.state)
     }
 }
 
@@ -237,28 +277,62 @@ impl Cluster {
     }
 
     fn records(&mut self, at: usize, reader: &Reader, name: &str) -> Vec<StoredRecord> {
-        let key = RecordKey {
-            namespace: reader.namespace(),
-            tag: reader.tag(&file_name(name)),
-        };
-        let (mut records, mut below, max) = (Vec::new(), None, PAGE);
-        loop {
-            let op = DiskOp::detached(DiskKind::ListVersions { key, below, max });
-            let store = &self.live(at).store;
-            let done = store.commit(vec![store.prepare(op)]);
-            let page = match done.first().map(|done| done.result()) {
-                Some(Ok(DiskData::Page(page))) => page.clone(),
-                other => panic!("a store cannot list versions: {other:?}"),
-            };
-            records.extend(page.rows.into_iter().map(|row| match row {
-                Row::Record(record) => record,
-                Row::Damaged { id, .. } => panic!("{id:?} is damaged"),
-            }));
-            below = records.last().map(StoredRecord::id);
+        let (all, damaged) = self.rows(at, reader.key(&file_name(name)));
+        assert!(damaged.is_empty(), "{damaged:?} are damaged");
+        all
+    }
+
+    /// The records that a store holds of a name, the newest first, and those
+    /// that it held and that are damaged.
+    pub(crate) fn rows(&self, at: usize, key: RecordKey) -> (Vec<StoredRecord>, Vec<RecordId>) {
+        let (mut records, mut damaged, mut below) = (Vec::new(), Vec::new(), None);
+        while let Some(page) = self.page(at, key, below, PAGE) {
+            for row in page.rows {
+                below = Some(row.id());
+                match row {
+                    Row::Record(record) => records.push(record),
+                    Row::Damaged { id, .. } => damaged.push(id),
+                }
+            }
             if !page.more {
-                return records;
+                break;
             }
         }
+        (records, damaged)
+    }
+
+    /// Whether a store holds a record of a version. `None` if it cannot tell.
+    pub(crate) fn has(&self, at: usize, key: RecordKey, version: Version) -> Option<bool> {
+        let head = [0xff; 32];
+        let page = self.page(at, key, Some(RecordId { version, head }), 1)?;
+        Some(matches!(&page.rows[..], [Row::Record(record), ..] if record.version == version))
+    }
+
+    /// Whether a store holds a blob. `None` if it cannot tell.
+    pub(crate) fn has_blob(&self, at: usize, blob: BlobId) -> Option<bool> {
+        match self.ask_store(at, DiskKind::HasBlob(blob))? {
+            DiskData::Claimed { held } => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Whether a machine's store takes no writes until it is opened again.
+    pub(crate) fn is_read_only(&self, at: usize) -> bool {
+        let live = self.machines[at].live.as_ref();
+        live.is_some_and(|live| live.store.health() == Health::ReadOnly)
+    }
+
+    fn page(&self, at: usize, key: RecordKey, below: Option<RecordId>, max: u32) -> Option<Page> {
+        match self.ask_store(at, DiskKind::ListVersions { key, below, max })? {
+            DiskData::Page(page) => Some(page),
+            _ => None,
+        }
+    }
+
+    fn ask_store(&self, at: usize, kind: DiskKind) -> Option<DiskData> {
+        let store = &self.machines[at].live.as_ref()?.store;
+        let done = store.commit(vec![store.prepare(DiskOp::detached(kind))]);
+        done.first()?.result().clone().ok()
     }
 }
 

@@ -7,6 +7,7 @@ use peerhold_core::{Entry, FileInfo, OpError, OpId, Outcome, PutId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Task {
     pub(crate) node: usize,
+    pub(crate) life: u64,
     pub(crate) op: OpId,
 }
 
@@ -39,4 +40,17 @@ pub(crate) struct Running {
     /// Bytes of a get are left alone.
     pub(crate) stalled: bool,
     pub(crate) state: Finished,
+}
+
+/// News of an operation, for whoever follows them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its put id is known.
+    Began,
+    /// It has ended.
+    Finished,
+    /// It has all its copies.
+    Settled,
+    /// Its node is no more.
+    Lost,
 }

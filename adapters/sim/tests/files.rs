@@ -133,6 +133,19 @@ fn a_removed_file_is_gone_for_everyone_and_may_come_again() {
 }
 
 #[test]
+fn a_part_of_a_removed_file_is_not_found_either() {
+    let mut cluster = cluster(8);
+    let writer = cluster.namespace();
+    cluster.put(0, &writer, "name", &noise(100)).unwrap();
+    cluster.remove(1, &writer, "name").unwrap();
+    let get = Get {
+        range: Some(10..20),
+        ..Get::newest(writer.reader(), &Name::new("name").unwrap())
+    };
+    assert_eq!(range(&mut cluster, 2, get), Err(OpError::NotFound));
+}
+
+#[test]
 fn what_was_never_stored_is_not_found() {
     let mut cluster = cluster(7);
     let writer = cluster.namespace();

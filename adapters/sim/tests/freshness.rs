@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use peerhold_core::{Event, Get, Name, OpError, Outcome, RecordId, Writer};
+use peerhold_sim::disk::Image;
 use peerhold_sim::{Cluster, Plan};
 use quickcheck::QuickCheck;
 use support::cluster;
@@ -34,10 +35,10 @@ fn newest(writer: &Writer) -> Get {
 }
 
 /// The replicas get the disks that they had when `images` were taken.
-fn set_back(cluster: &mut Cluster, images: &[peerhold_store::vfs::MemVfs]) {
+fn set_back(cluster: &mut Cluster, images: &[Image]) {
     for (at, image) in images.iter().enumerate() {
         cluster.kill(at);
-        cluster.replace_disk(at, image.snapshot());
+        cluster.replace_disk(at, image.clone());
     }
     (0..images.len()).for_each(|at| cluster.start(at));
     cluster.run_for(Duration::from_secs(5));
@@ -50,7 +51,7 @@ fn a_cluster_that_was_set_back_as_a_whole_is_noticed_by_who_has_read_more() {
         let writer = cluster.namespace();
         cluster.put(0, &writer, "name", b"first").unwrap();
         cluster.run_for(Duration::from_secs(5));
-        let images: Vec<_> = (0..3).map(|at| cluster.disk(at).snapshot()).collect();
+        let images: Vec<_> = (0..3).map(|at| cluster.disk(at).image()).collect();
         let second = cluster.put(1, &writer, "name", b"second").unwrap();
         assert_eq!(read(&mut cluster, 3, newest(&writer)).unwrap(), b"second");
         cluster.run_for(Duration::from_secs(5));
@@ -87,7 +88,7 @@ fn one_replica_that_was_set_back_is_brought_up_again_and_nobody_notices() {
     let writer = cluster.namespace();
     cluster.put(0, &writer, "name", b"first").unwrap();
     cluster.run_for(Duration::from_secs(5));
-    let image = [cluster.disk(0).snapshot()];
+    let image = [cluster.disk(0).image()];
     cluster.put(1, &writer, "name", b"second").unwrap();
     cluster.run_for(Duration::from_secs(5));
     set_back(&mut cluster, &image);

@@ -15,7 +15,7 @@ const MIB: usize = 1 << 20;
 #[test]
 fn a_namespace_gets_no_more_than_its_quota_and_keeps_what_it_has() {
     let mut plan = Plan::new(3, 60);
-    plan.namespace_bytes = Some(3 * MIB as u64);
+    plan.store.namespace_bytes = Some(3 * MIB as u64);
     let mut cluster = Cluster::new(plan);
     assert!(cluster.run_until_active());
     let (writer, data) = (cluster.namespace(), noise(2 * MIB));
@@ -55,7 +55,7 @@ fn a_namespace_gets_no_more_than_its_quota_and_keeps_what_it_has() {
 #[test]
 fn forgetting_makes_room_where_something_was_forgotten() {
     let mut plan = Plan::new(3, 61);
-    plan.namespace_bytes = Some(5 * MIB as u64);
+    plan.store.namespace_bytes = Some(5 * MIB as u64);
     let mut cluster = Cluster::new(plan);
     assert!(cluster.run_until_active());
     let writer = cluster.namespace();

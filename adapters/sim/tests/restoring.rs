@@ -5,8 +5,9 @@ mod support;
 use std::time::Duration;
 
 use peerhold_core::{OpError, RecordId, Writer};
+use peerhold_sim::disk::Mount;
 use peerhold_sim::{Cluster, Plan, Task};
-use peerhold_store::vfs::{Kind, MemVfs, Vfs};
+use peerhold_store::vfs::{Kind, Vfs};
 use support::{cluster, noise};
 
 const MIB: usize = 1 << 20;
@@ -191,7 +192,7 @@ fn a_restore_that_was_cut_off_leaves_the_name_and_can_be_run_again() {
 }
 
 /// Removes every large blob from a disk.
-fn lose(disk: &MemVfs, folder: &str) {
+fn lose(disk: &Mount, folder: &str) {
     for name in disk.list(folder).unwrap() {
         let path = format!("{folder}/{name}");
         match disk.kind(&path).unwrap() {
@@ -206,7 +207,7 @@ fn what_can_be_had_nowhere_is_not_restored() {
     let mut cluster = cluster(9);
     let (writer, data) = (cluster.namespace(), noise(3 * MIB));
     let old = stored(&mut cluster, &writer, "name", &data);
-    (0..3).for_each(|at| lose(cluster.disk(at), "blobs"));
+    (0..3).for_each(|at| lose(&cluster.disk(at).mount(), "blobs"));
     for at in 0..3 {
         // Each finds out by reading.
         let error = cluster.get(at, writer.reader(), "name").unwrap_err();

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use peerhold_core::{OpError, Outcome};
+use peerhold_core::{History, Name, OpError, Outcome};
 use peerhold_sim::{Cluster, Plan, Task};
 use support::{cluster, noise};
 
@@ -240,8 +240,14 @@ fn whatever_a_put_says_when_it_is_cut_off_its_put_id_tells_what_became_of_it() {
             }
             Err(OpError::Unavailable { unknown: false, .. }) => assert_eq!(held, 0),
             Err(OpError::Unavailable { unknown: true, .. }) => {
-                let read = cluster.get(1, writer.reader(), "name").unwrap();
-                assert_eq!(read.0.put == put, held > 0, "after {steps} steps");
+                let history = History {
+                    reader: writer.reader().clone(),
+                    name: Name::new("name").unwrap(),
+                    below: None,
+                };
+                let (entries, _) = cluster.history(1, history).unwrap();
+                let told = entries.iter().any(|entry| entry.put == put);
+                assert_eq!(told, held > 0, "after {steps} steps");
                 unknown.insert(held);
             }
             other => panic!("after {steps} steps: {other:?}"),

@@ -11,11 +11,12 @@ use peerhold_core::disk::{
 };
 use peerhold_core::id::{BlobId, NamespaceId};
 
+use crate::bug::{self, Bug};
 use crate::entry::{
     self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS, SEEN_BODY, SEEN_KEY,
 };
 use crate::index::{BlobRow, IndexError, Tables, WriteError, Written};
-use crate::open::{DAMAGED, RESERVE, TMP};
+use crate::open::{DAMAGED, INDEX, RESERVE, TMP};
 use crate::read::{disk_error, index_error};
 use crate::segment::{self, BODY_MAX, HEADER, Loc, ReadError, Segment, SegmentKey, entry_len};
 use crate::state::{Share, State};
@@ -235,8 +236,14 @@ impl<V: Vfs> Store<V> {
             Err(WriteError::Commit(error, value)) => {
                 // The log has the group: an index that replays it has it, too.
                 let end = writer.state.tail + bytes;
-                if !self.reopen_index(writer) || writer.state.tail != end {
+                if bug::on(Bug::FailedYetThere) && !self.reopen_index(writer) {
                     return Err(self.undo(writer, &active, GroupError::Index(error)));
+                }
+                if !self.reopen_index(writer) {
+                    return Err(self.take_back(writer, &active, &error));
+                }
+                if writer.state.tail != end {
+                    return Err(self.sync_failed());
                 }
                 value
             }
@@ -291,10 +298,29 @@ impl<V: Vfs> Store<V> {
                     .write_at(buffer, state.tail)
                     .map_err(GroupError::Write)?;
                 //# STORE-6: A write is complete only when its entries have been synced.
-                active.file.sync().map_err(|_| GroupError::Sync)?;
+                sync_log(&active.file, durable).map_err(|_| GroupError::Sync)?;
             }
             Ok(value)
         })
+    }
+
+    /// Takes a group out of the log again, which is durable and which no index
+    /// takes in.
+    fn take_back(
+        &self,
+        writer: &mut Writer<V::File>,
+        active: &Segment<V::File>,
+        error: &IndexError,
+    ) -> DiskError {
+        // What the index may know of it would be a loss without the log's word.
+        let removed = match self.vfs.remove(INDEX) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.vfs.sync_dir(""),
+        };
+        match removed {
+            Ok(()) => self.undo(writer, active, GroupError::Taken(index_error(error))),
+            Err(_) => self.sync_failed(),
+        }
     }
 
     /// Takes a failed group out of the log, and says why it failed.
@@ -308,6 +334,7 @@ impl<V: Vfs> Store<V> {
             //# STORE-7: A sync that failed MUST NOT be tried again on that file.
             GroupError::Sync => return self.sync_failed(),
             GroupError::Write(error) => disk_error(&error),
+            GroupError::Taken(error) => error,
             GroupError::Index(error) => {
                 self.reopen_index(writer);
                 index_error(&error)
@@ -315,10 +342,11 @@ impl<V: Vfs> Store<V> {
         };
         //# STORE-11: What was not written for want of space MUST be cut off the log, and the cut
         //# synced, before it is reported.
-        let cut = active
-            .file
-            .set_len(writer.state.tail)
-            .and_then(|()| active.file.sync());
+        let cut = match bug::on(Bug::Uncut) {
+            true => Ok(()),
+            false => active.file.set_len(writer.state.tail),
+        };
+        let cut = cut.and_then(|()| active.file.sync());
         if cut.is_err() {
             self.sync_failed()
         } else {
@@ -389,6 +417,8 @@ pub(crate) enum GroupError {
     Index(IndexError),
     Write(io::Error),
     Sync,
+    /// It was taken out of the index, for this reason.
+    Taken(DiskError),
 }
 
 impl From<IndexError> for GroupError {
@@ -709,6 +739,17 @@ impl Stage<'_, '_> {
 
     fn fits(&self, more: usize) -> bool {
         self.space.fits(self.tables.state.live(), more as u64)
+    }
+}
+
+/// Makes a group of the log durable, or goes wrong in it.
+fn sync_log<F: VfsFile>(file: &F, index_follows: bool) -> io::Result<()> {
+    if bug::on(Bug::EarlyAck) || (bug::on(Bug::IndexFirst) && index_follows) {
+        return Ok(());
+    }
+    match file.sync() {
+        Err(_) if bug::on(Bug::SyncRetried) => file.sync(),
+        synced => synced,
     }
 }
 

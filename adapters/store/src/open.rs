@@ -20,7 +20,7 @@ pub(crate) const BLOBS: &str = "blobs";
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const DAMAGED: &str = "damaged";
 const FORMAT: &str = "FORMAT";
-const INDEX: &str = "index.redb";
+pub(crate) const INDEX: &str = "index.redb";
 const LOCK: &str = "lock";
 pub(crate) const RESERVE: &str = "reserve";
 /// Newest format this program knows.

@@ -10,6 +10,7 @@ use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey
 use peerhold_core::id::{BlobId, NamespaceId};
 use peerhold_core::version::RecordId;
 
+use crate::bug::{self, Bug};
 use crate::entry::{self, RECORD_KEY};
 use crate::index::{BlobRow, Found, Index, IndexError};
 use crate::open::{BLOBS, TMP};
@@ -60,6 +61,10 @@ impl<V: Vfs> Store<V> {
                 if bytes.len() > self.config.small_blob_max as usize =>
             {
                 self.place(&claim.blob, bytes).unwrap_or_else(Step::Failed)
+            }
+            DiskKind::ForgetBlob(id) if bug::on(Bug::UnlinkedEarly) => {
+                self.vfs.remove(&self.blob_path(id)).ok();
+                Step::Carry
             }
             DiskKind::Claim(claim) => match self.is_there(&claim.blob) {
                 Ok(false) => Step::Gone,
@@ -179,6 +184,10 @@ impl<V: Vfs> Store<V> {
     //# STORE-8: A blob's file MUST be written under a name in `tmp/`, synced, renamed to its
     //# path, and the directories of both names synced, before its entry is written.
     fn write_blob(&self, tmp: &str, path: &str, bytes: &Bytes) -> Result<(), DiskError> {
+        #[cfg(feature = "bugs")]
+        if let Some(written) = crate::bug::write_blob(self, tmp, path, bytes) {
+            return written;
+        }
         let write = || {
             let file = self.vfs.create_new(tmp)?;
             file.write_at(bytes, 0)?;
@@ -207,9 +216,11 @@ impl<V: Vfs> Store<V> {
                 .map_err(|error| disk_error(&error))?;
             // One that is there may be not durable yet, made by another thread
             // or before a crash.
-            self.vfs
-                .sync_dir(parent(dir))
-                .map_err(|_| self.sync_failed())?;
+            if !bug::on(Bug::FanOutUnsynced) {
+                self.vfs
+                    .sync_dir(parent(dir))
+                    .map_err(|_| self.sync_failed())?;
+            }
             let mut dirs = self.dirs();
             if dirs.len() >= DIRS_MAX {
                 dirs.clear();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use peerhold_core::id::BlobId;
 
+use crate::bug::{self, Bug};
 use crate::entry::{Kind, RECORD_KEY};
 use crate::index::{Index, IndexError, Tables, WriteError};
 use crate::log::Log;
-use crate::segment::{HEADER, Loc, Segment};
+use crate::segment::{self, Entry, HEADER, Loc, Segment};
 use crate::state::State;
 use crate::vfs::{Vfs, VfsFile};
 
@@ -150,12 +151,17 @@ pub(crate) fn replay<V: Vfs>(
             log.remove(*number)?;
             continue;
         }
+        if newest && !bug::on(Bug::GapKept) {
+            let known = *number == run.state.segment;
+            let from = if known { run.state.tail } else { HEADER };
+            recovery.cut_bytes += rewrite_last_group(&segment, from, &run.gaps)?;
+        }
         let contiguous = at > 0 && numbers.get(at - 1).is_some_and(|n| n + 1 == *number);
         let (end, len) = run.segment(index, &segment, contiguous)?;
         active = segment.first_sequence.is_some().then(|| segment.clone());
         if newest && end < len {
             //# STORE-17: Only what lies behind the last true entry of the newest segment may be
-            //# cut off.
+            //# cut off,
             segment.file.set_len(end)?;
             recovery.cut_bytes += len - end;
         } else if end < len {
@@ -173,6 +179,80 @@ pub(crate) fn replay<V: Vfs>(
         active,
         dropped: run.dropped,
         forgotten: Forgotten::default(),
+    })
+}
+
+/// Writes the last group of the newest segment anew, which may not be durable,
+/// and without what a crash has left of it in pieces. Gives the number of bytes
+/// by which the log is shorter.
+///
+/// What a failed sync has lost may be read until the machine stops, and no
+/// later sync writes it: only who writes it again knows that it is there.
+///
+/// A crash may leave the end of a group and lose its beginning. What is left
+/// was never acknowledged, or its group would be whole; but were it left where
+/// it is, the mark of the next group would make damage of the gap.
+fn rewrite_last_group<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) -> io::Result<u64> {
+    let after = gaps.expected.saturating_sub(1);
+    let mut mark = gaps.mark.max(segment.first_sequence.unwrap_or_default());
+    let mut group = Vec::new();
+    let mut scanner = segment.scan(from, after)?;
+    while let Some(entry) = scanner.next()? {
+        if entry.mark > mark {
+            mark = entry.mark;
+            group.clear();
+        }
+        if entry.sequence >= mark {
+            let whole = entry.body_is_true(&segment.key);
+            group.push((entry.offset, entry.sequence, whole));
+        }
+    }
+    let Some(&(start, ..)) = group.first() else {
+        return Ok(0);
+    };
+    let mut expected = mark..;
+    let mut in_order =
+        |(_, found, whole): &&(u64, u64, bool)| *whole && expected.next() == Some(*found);
+    let gap = group.iter().find(|entry| !in_order(entry));
+    let (mut bytes, mut sequence) = (Vec::new(), mark);
+    let mut scanner = segment.scan(start, mark.saturating_sub(1))?;
+    let end = scanner.end();
+    while let Some(entry) = scanner.next()? {
+        if entry.body_is_true(&segment.key) {
+            let offset = start + bytes.len() as u64;
+            let numbers = [sequence, mark];
+            let Entry {
+                kind, key, body, ..
+            } = entry;
+            segment::encode(
+                &mut bytes,
+                &segment.key,
+                offset,
+                numbers,
+                kind,
+                key,
+                &[body],
+            );
+            sequence += 1;
+        }
+    }
+    if let Some(&(gap, ..)) = gap {
+        //# STORE-17: and what lies behind a gap in its last group, which a crash has left there:
+        //# that is written again without the gap.
+        //# STORE-12: A number is used again only after the entry that had it was cut off and the
+        //# cut synced.
+        segment.file.set_len(gap)?;
+        segment.file.sync()?;
+    }
+    //# STORE-21: writes the last group of the newest segment again, and syncs it.
+    if gap.is_some() || !bug::on(Bug::LastGroupTrusted) {
+        segment.file.write_at(&bytes, start)?;
+    }
+    let len = segment.file.len()?;
+    Ok(if gap.is_some() {
+        end.saturating_sub(len)
+    } else {
+        0
     })
 }
 
@@ -218,8 +298,13 @@ impl Run {
             let written = index.write(false, &state, |tables| -> Result<bool, ReplayError> {
                 tables.touch(segment.number);
                 keep_known(&mut self.unread, self.gaps.mark, tables)?;
+                if !bug::on(Bug::ReplayUntold) {
+                    tables.state.segment = segment.number;
+                    tables.state.tail = end;
+                }
                 for _ in 0..BATCH {
                     let Some(entry) = scanner.next()? else {
+                        tables.state.next = tables.state.next.max(self.gaps.expected);
                         return Ok(false);
                     };
                     let loc = Loc {
@@ -241,6 +326,10 @@ impl Run {
                     tables.apply(entry.kind, entry.key, entry.body, loc)?;
                     note_drop(&mut self.dropped, entry.kind, entry.key);
                     self.replayed += 1;
+                    // The index may become durable as of this very entry.
+                    if !bug::on(Bug::ReplayUntold) {
+                        tables.state.tail = end;
+                    }
                     tables.state.next = entry.sequence.saturating_add(1);
                 }
                 Ok(true)
@@ -249,9 +338,10 @@ impl Run {
             more = left;
             self.state = state;
         }
-        self.state.segment = segment.number;
-        self.state.tail = end;
-        self.state.next = self.state.next.max(self.gaps.expected);
+        if bug::on(Bug::ReplayUntold) {
+            self.state.segment = segment.number;
+            self.state.tail = end;
+        }
         Ok((end, scanner.end()))
     }
 }

@@ -47,6 +47,8 @@ pub(super) enum Timer {
     Debts,
     /// A peer that places by other members.
     Map(NodeId),
+    /// Another try at loading the store.
+    Load,
 }
 
 impl Timer {
@@ -56,7 +58,7 @@ impl Timer {
             Self::Alive(_) => Wake::KeepAlive,
             Self::Request(..) | Self::Queue(_) => Wake::Request,
             Self::Answer(_) => Wake::Answer,
-            Self::Retry(_) | Self::Progress(_) | Self::Debts => Wake::Operation,
+            Self::Retry(_) | Self::Progress(_) | Self::Debts | Self::Load => Wake::Operation,
             Self::Dial => Wake::Dial,
             Self::Map(_) => Wake::Members,
         }

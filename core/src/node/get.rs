@@ -368,6 +368,12 @@ impl Opens for GetOp {
     }
 
     fn opened(&mut self, ctx: &mut Ctx, open: Open) {
+        //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
+        //# there is no such file.
+        if matches!(open.content, Content::Removed) {
+            let error = open.unconfirmed.map_or(OpError::NotFound, doubted);
+            return self.end(ctx, Err(error));
+        }
         let size = open.meta.size;
         let range = match &self.wanted {
             None => 0..size,
@@ -397,12 +403,7 @@ impl Opens for GetOp {
             unconfirmed: open.unconfirmed,
         };
         match open.content {
-            //# REMOVE-2: A reader whose newest record is of kind 2 MUST say that
-            //# there is no such file.
-            Content::Removed => {
-                let error = open.unconfirmed.map_or(OpError::NotFound, doubted);
-                return self.end(ctx, Err(error));
-            }
+            Content::Removed => {}
             Content::Inline(bytes) => {
                 // The content's length is the file's: opening has checked it.
                 let part = bytes.slice(range.start as usize..range.end as usize);

@@ -101,8 +101,8 @@ enum Op {
 // Making a node, and facts.
 impl Node {
     /// Makes a node. `seed` must be fresh randomness: its ids, nonces and
-    /// waits come from it. Its first disk operation loads the store; commands
-    /// are taken from [`Event::Ready`] on.
+    /// waits come from it. Its first disk operation loads the store, and is
+    /// tried again where it fails; commands are taken from [`Event::Ready`] on.
     pub fn new(mut config: Config, seed: [u8; 32], now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         // What it may be is decided by the policy, as for any other.
@@ -477,7 +477,11 @@ impl Node {
         } = match result {
             Ok(DiskData::Loaded(loaded)) => loaded,
             Ok(_) => return,
-            Err(error) => return self.ctx.events.push(Event::Trouble(error)),
+            Err(error) => {
+                // A disk that was full may have space later.
+                self.ctx.arm(Timer::Load, self.ctx.config.timing.request);
+                return self.ctx.events.push(Event::Trouble(error));
+            }
         };
         let ctx = &mut self.ctx;
         ctx.ready = true;
@@ -551,6 +555,7 @@ impl Node {
             Timer::Dial => self.ctx.dial_due(),
             Timer::Debts => self.pay_all(),
             Timer::Map(peer) => self.on_map_differs(peer),
+            Timer::Load => self.ctx.submit(DiskKind::Load, DiskTask::Load),
             Timer::Answer(op) | Timer::Retry(op) | Timer::Progress(op) => {
                 match self.ops.get_mut(&op) {
                     Some(Op::Put(put)) => put.timer(&mut self.ctx, timer),

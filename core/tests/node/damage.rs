@@ -154,3 +154,20 @@ fn what_the_store_has_lost_before_its_start_is_told() {
     }
     assert!(events.contains(&Event::Ready));
 }
+
+#[test]
+fn a_store_that_does_not_load_is_loaded_later() {
+    let mut host = Host::loading(config(ME), None);
+    let mut left = 2;
+    host.fault = Some(Box::new(move |kind| {
+        let fails = matches!(kind, DiskKind::Load) && left > 0;
+        left -= u32::from(fails);
+        fails.then_some(DiskError::NoSpace)
+    }));
+    host.release();
+    let trouble = Event::Trouble(DiskError::NoSpace);
+    assert_eq!(host.take_events(), [trouble]);
+    host.pass(Duration::from_secs(60));
+    let told = |event: &Event| host.events.contains(event);
+    assert!(told(&Event::Ready), "{:?}", host.events);
+}

@@ -375,6 +375,41 @@ fn a_torn_record_that_was_never_durable_is_not_known() {
 }
 
 #[test]
+fn a_group_that_a_crash_has_left_in_pieces_is_no_damage_later() {
+    // Bytes of the group's first three entries: heads, then bodies.
+    for at in [3, 70, 180, 483, 660] {
+        let vfs = MemVfs::new();
+        let store = open(vfs.clone());
+        one(&store, DiskKind::PutMembers(bytes(1, 50))).unwrap();
+        let path = segments(&vfs).pop().unwrap();
+        let start = vfs.open(&path).unwrap().len().unwrap();
+        let group = (1..=4).map(|n| DiskKind::PutRecord(record(n, 1, 50)));
+        run(&store, group.collect());
+        let crashed = vfs.snapshot();
+        drop(store);
+        flip(&crashed, &path, start + at);
+        let torn = u8::from(at > 480) + 1;
+        for index in [true, false] {
+            let vfs = crashed.snapshot();
+            if !index {
+                vfs.remove("index.redb").unwrap();
+            }
+            let store = open(vfs.clone());
+            assert_eq!(store.recovery().damaged, 0, "{at}");
+            one(&store, DiskKind::PutRecord(record(9, 1, 50))).unwrap();
+            drop(store);
+            vfs.remove("index.redb").unwrap();
+            let store = open(vfs);
+            assert_eq!(load(&store).lost, 0, "{at}");
+            for n in [1, 2, 3, 4, 9] {
+                let expected = (n != torn).then(|| record(n, 1, 50));
+                assert_eq!(newest(&store, key(n)), Ok(expected), "{at}, record {n}");
+            }
+        }
+    }
+}
+
+#[test]
 fn records_that_a_shortened_log_has_lost_stay_known() {
     for keep in [0, 100, 500] {
         let vfs = MemVfs::new();
