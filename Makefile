@@ -22,7 +22,7 @@ check: ## formatting, lints, docs, and each package by itself
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
-	for package in core store tls host smol sim; do \
+	for package in core store tls host smol tokio sim; do \
 		$(CARGO) check -q -p peerhold-$$package || exit 1; \
 	done
 	$(CARGO) check -q --manifest-path fuzz/Cargo.toml

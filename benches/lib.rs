@@ -44,3 +44,37 @@ pub fn chunk(plain: &[u8]) -> ChunkBuffer {
     assert_eq!(chunk.extend(plain), plain.len());
     chunk
 }
+
+/// The middle one of some values, the greater of two.
+///
+/// # Panics
+///
+/// If there are none.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// CPU time of a process so far, `self` or its id, or nothing where it is not
+/// told: fields 14 and 15 of `/proc/PID/stat` (proc(5)), in hundredths of a
+/// second.
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The second field, a name in parentheses, may have anything in it.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
+}
+
+/// The most memory that this process has had, in MiB, or nothing where it is
+/// not told: `VmHWM` of `/proc/self/status` (proc(5)).
+pub fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.unwrap_or_default() / 1024.0
+}

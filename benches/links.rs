@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use peerhold_benches::{KIB, MIB, noise, writer};
+use peerhold_benches::{KIB, MIB, cpu_seconds, median, noise, writer};
 use peerhold_core::{Bootstrap, ClusterKey, Name, Put};
 use peerhold_smol::{Handle, HostConfig};
 
@@ -48,12 +48,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     for (way, name) in ["put", "get"].into_iter().enumerate() {
         let gib = size as f64 / GIB as f64;
-        let median = |of: &[Round], value: fn(&Cost) -> f64| {
+        let middle = |of: &[Round], value: fn(&Cost) -> f64| {
             median(of.iter().map(|round| value(&round[way])))
         };
         let mut both = [&plain, &secure].map(|of| {
-            let seconds = median(of, |cost| cost.seconds);
-            let cpu = median(of, |cost| cost.cpu) / gib;
+            let seconds = middle(of, |cost| cost.seconds);
+            let cpu = middle(of, |cost| cost.cpu) / gib;
             (gib * 1024.0 / seconds, cpu)
         });
         let [plain_way, secure_way] = &mut both;
@@ -65,17 +65,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ratio = pairs.map(|(plain, secure)| plain[way].seconds / secure[way].seconds);
         println!(
             "{name}  secure / plain throughput, round by round: {:.2}; the channel: {:+.2} CPU s/GiB",
-            self::median(ratio),
+            median(ratio),
             secure_way.1 - plain_way.1
         );
     }
     Ok(())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 struct Node {
@@ -154,23 +148,10 @@ async fn get(handle: &Handle, size: usize) -> Result<(), Box<dyn Error>> {
 async fn cost(
     work: impl Future<Output = Result<(), Box<dyn Error>>>,
 ) -> Result<Cost, Box<dyn Error>> {
-    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let (start, cpu) = (Instant::now(), cpu_seconds("self"));
     work.await?;
     Ok(Cost {
         seconds: start.elapsed().as_secs_f64(),
-        cpu: cpu_seconds() - cpu,
+        cpu: cpu_seconds("self") - cpu,
     })
-}
-
-/// CPU time of this process so far, or nothing where it is not told: fields
-/// 14 and 15 of `/proc/self/stat` (proc(5)), in hundredths of a second.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The second field, a name in parentheses, may have anything in it.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks
-        .filter_map(|ticks| ticks.parse::<f64>().ok())
-        .sum::<f64>()
-        / 100.0
 }

@@ -3,14 +3,18 @@
 //!
 //! Every wait exists in three forms: `poll_*` functions that take a
 //! [`std::task::Context`], plain futures over them, and
-//! [`Client::blocking`], which parks the calling thread.
+//! [`Client::blocking`], which parks the calling thread, and has `try_*` calls
+//! for the one that turns the engine.
 
 mod blocking;
 pub(crate) mod cell;
 pub(crate) mod events;
+mod handle;
+mod later;
 pub(crate) mod listing;
 pub(crate) mod mail;
 mod ops;
+mod reading;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -24,10 +28,13 @@ use peerhold_core::{
     OpError, PeerStatus, Put, PutId, Reader, Remove, Restore, Status, Stored, Ticket, TicketError,
 };
 
-pub use blocking::{Blocking, BlockingGet, BlockingListing, BlockingPut};
+pub use blocking::{Blocking, BlockingEvents, BlockingGet, BlockingListing, BlockingPut};
 pub use events::{Events, Notice};
+pub use handle::NodeHandle;
+pub use later::Later;
 pub use listing::Listing;
 pub use ops::{ForgetOp, Forgotten, GetOp, PutOp, WriteOp};
+pub use reading::FileReader;
 
 use cell::Cell;
 use mail::{Command, Shared};
@@ -91,6 +98,7 @@ impl From<ClientError> for io::Error {
             ClientError::Op(OpError::NotFound) => io::ErrorKind::NotFound,
             ClientError::Op(OpError::Range { .. }) => io::ErrorKind::InvalidInput,
             ClientError::Closed | ClientError::ShuttingDown => io::ErrorKind::BrokenPipe,
+            ClientError::WouldDeadlock => io::ErrorKind::Deadlock,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
@@ -327,14 +335,14 @@ impl Client {
     /// [`ClientError::TooLarge`] before any of it is read; else as for
     /// [`GetOp::poll_open`] and [`GetOp::poll_read`].
     pub async fn get_bytes(&self, get: Get, max: usize) -> Result<(FileInfo, Bytes), ClientError> {
-        let mut op = self.get(get)?;
-        let info = op.open().await?;
+        let mut file = self.open(get).await?;
+        let info = file.info().clone();
         let size = info.range.end.saturating_sub(info.range.start);
         if size > max as u64 {
             return Err(ClientError::TooLarge { size, max });
         }
         let mut all = BytesMut::with_capacity(size as usize);
-        while let Some(data) = op.read().await? {
+        while let Some(data) = file.next_bytes().await? {
             all.extend_from_slice(&data);
         }
         Ok((info, all.freeze()))
@@ -346,7 +354,7 @@ impl Client {
     /// than once, the shortest limit counts.
     ///
     /// It takes effect at once, even if the future is not waited for.
-    pub fn shutdown(&self, limit: Duration) -> impl Future<Output = ()> + Send + 'static {
+    pub fn shutdown(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
         let slot = self.shared.shutdown(limit);
         async move {
             // It is only ever set to `Ok`.

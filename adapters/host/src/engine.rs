@@ -6,16 +6,16 @@
 //! and, by [`ConnId`], the sockets. Every round of it:
 //!
 //! 1. [`Engine::register`] whom to wake;
-//! 2. accept what there is to accept ([`Engine::accept`]), report what became
-//!    of dials ([`Engine::dialled`], [`Engine::dial_failed`]);
+//! 2. accept what there is to accept ([`Engine::accept_some`]), report what
+//!    became of dials ([`Engine::dialled`], [`Engine::dial_failed`]);
 //! 3. [`Engine::turn`];
 //! 4. open what [`Engine::poll_dial`] names, drop what
-//!    [`Engine::poll_close`] names;
+//!    [`Engine::poll_close`] names, try the listeners again that
+//!    [`Engine::poll_listener`] names;
 //! 5. for each connection that [`Engine::poll_changed`] names, and each whose
-//!    socket is ready: [`Engine::write_to`] and [`Engine::read_from`] until
-//!    the socket would block, there is nothing to do, or its share of the
-//!    round is used up; then shut down for writing what
-//!    [`Engine::poll_shut`] names, and go on reading from it;
+//!    socket is ready: [`Engine::read_some`] and [`Engine::write_some`]; then
+//!    shut down for writing what [`Engine::poll_shut`] names, and go on
+//!    reading from it;
 //! 6. if [`Turn::more`] or [`Engine::restless`], the next round at once (after
 //!    letting others run, now and then); else set the timer to
 //!    [`Turn::deadline`], or disarm it, and sleep until it, a socket or the
@@ -29,11 +29,13 @@
 //! writable likewise.
 //!
 //! Time-outs of dials, of channels that do not open and of connections that
-//! do not close are the engine's: a driver has the one timer.
+//! do not close, and pauses of listeners that fail, are the engine's: a driver
+//! has the one timer.
 
 mod config;
 mod conns;
 mod ops;
+mod sockets;
 mod tape;
 pub(crate) mod wake;
 
@@ -50,7 +52,7 @@ use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, NodeId, OpId, PeerAdd
 use peerhold_store::Store;
 use peerhold_store::vfs::Vfs;
 
-pub use config::{BUFFER_MIN, HostConfig, StartError};
+pub use config::{BUFFER_MIN, HostConfig, StartError, reachable};
 pub use wake::ReadySet;
 
 use crate::client::Client;
@@ -61,6 +63,7 @@ use crate::os::{Clock, Identity, private_file, seed};
 use crate::workers::{Completion, Completions, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
+use sockets::Pauses;
 use wake::Signal;
 
 /// What one turn takes from the node before others have theirs.
@@ -91,6 +94,7 @@ pub struct Engine {
     jobs: Vec<Job>,
     disk: Vec<DiskOp>,
     conns: Conns,
+    pauses: Pauses,
     ops: BTreeMap<OpId, Running>,
     /// Operations that have not ended.
     running: usize,
@@ -112,6 +116,7 @@ struct Settings {
     inline_bytes: usize,
     get_buffer: usize,
     put_buffer: usize,
+    round_bytes: usize,
     wall_interval: Duration,
 }
 
@@ -236,6 +241,7 @@ impl Engine {
             jobs: Vec::new(),
             disk: Vec::new(),
             conns: Conns::new(&config, channels),
+            pauses: Pauses::new(config.accept_pause),
             ops: BTreeMap::new(),
             running: 0,
             stalled: Stalled::default(),
@@ -247,6 +253,7 @@ impl Engine {
                 inline_bytes: config.inline_bytes,
                 get_buffer: config.get_buffer,
                 put_buffer: config.put_buffer,
+                round_bytes: config.round_bytes,
                 wall_interval: config.wall_interval,
             },
         };
@@ -299,6 +306,7 @@ impl Engine {
             self.node.handle_timeout(now);
         }
         self.expire_conns();
+        self.pauses.expire(self.now);
         for ask in post.asks {
             ask.answer(&mut self.node, now);
         }
@@ -455,7 +463,7 @@ impl Engine {
             .ending
             .filter(|ending| !ending.cancelled)
             .map(|ending| ending.until);
-        let first = [node, end, self.conns.deadline()]
+        let first = [node, end, self.conns.deadline(), self.pauses.deadline()]
             .into_iter()
             .flatten()
             .min()?;

@@ -163,25 +163,27 @@ impl Link {
     }
 
     /// Lets the node fill the outbox, if that is below its low-water mark.
-    pub(crate) fn fill(&mut self, node: &mut Taped, conn: ConnId) {
+    /// After an error, bytes of the node's are missing in the stream.
+    pub(crate) fn fill(&mut self, node: &mut Taped, conn: ConnId) -> Result<(), ChannelError> {
         if !matches!(self.stage, Stage::Open | Stage::Closing) || self.shut {
-            return;
+            return Ok(());
         }
         if self.outbox.len() >= self.water.low {
             self.more = true;
-            return;
+            return Ok(());
         }
         self.more = false;
         while let Some(data) = node.poll_transmit(conn, TRANSMIT_MAX) {
-            self.channel.send(data, &mut self.outbox);
+            self.channel.send(data, &mut self.outbox)?;
             if self.outbox.len() + self.channel.unsealed() >= self.water.high {
                 self.more = true;
                 break;
             }
         }
-        self.channel.seal(&mut self.outbox);
-        if self.stage == Stage::Closing && !self.more {
-            self.channel.close(&mut self.outbox);
+        self.channel.seal(&mut self.outbox)?;
+        match self.stage == Stage::Closing && !self.more {
+            true => self.channel.close(&mut self.outbox),
+            false => Ok(()),
         }
     }
 
@@ -330,8 +332,11 @@ mod tests {
         assert_eq!(listener.read_space(0), 0);
         assert!(listener.read_space(1) > 16 << 10);
         let sent = Bytes::from(vec![7; 300 << 10]);
-        dialer.channel.send(sent.clone(), &mut dialer.outbox);
-        dialer.channel.seal(&mut dialer.outbox);
+        dialer
+            .channel
+            .send(sent.clone(), &mut dialer.outbox)
+            .unwrap();
+        dialer.channel.seal(&mut dialer.outbox).unwrap();
         listener.received(drain(&mut dialer)).unwrap();
         assert_eq!(listener.read_space(1000), 0);
         let mut got = Vec::new();
@@ -346,18 +351,26 @@ mod tests {
     fn a_secure_stream_that_was_ended_is_told_from_one_that_was_cut() {
         let (mut dialer, mut listener) = secure_pair();
         assert_eq!(listener.ended(), CloseReason::Reset);
-        dialer
-            .channel
-            .send(Bytes::from_static(b"last"), &mut dialer.outbox);
-        dialer.channel.close(&mut dialer.outbox);
-        dialer
-            .channel
-            .send(Bytes::from_static(b"late"), &mut dialer.outbox);
-        dialer.channel.seal(&mut dialer.outbox);
+        let mut send = |text: &'static [u8]| {
+            let sent = dialer.channel.send(text.into(), &mut dialer.outbox);
+            sent.and_then(|()| dialer.channel.close(&mut dialer.outbox))
+        };
+        send(b"last").unwrap();
+        send(b"late").unwrap();
         listener.received(drain(&mut dialer)).unwrap();
         assert_eq!(listener.take(100).unwrap(), "last");
         assert_eq!(listener.take(100), None);
         assert_eq!(listener.ended(), CloseReason::Eof);
+    }
+
+    #[test]
+    fn a_channel_that_cannot_seal_says_so() {
+        let (mut dialer, _) = secure_pair();
+        let broken = dialer.received(Data::Borrowed(&[0xff; 100])).unwrap_err();
+        let alert = dialer.outbox.len();
+        let send = dialer.channel.send("lost".into(), &mut dialer.outbox);
+        let sealed = send.and_then(|()| dialer.channel.seal(&mut dialer.outbox));
+        assert_eq!((sealed, dialer.outbox.len()), (Err(broken), alert));
     }
 
     #[test]

@@ -7,19 +7,19 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_io::{Async, Timer};
 use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, Notice, ReadySet};
+use peerhold_host::{Engine, ReadySet};
 
-use crate::net::{self, Accepted, Socket};
+use crate::net::{self, Socket};
 
 /// Rounds before other tasks of the executor have their turn.
 const ROUNDS: usize = 16;
 
 /// Does a node's work while it is polled, and is done when the node has ended
-/// (see [`Handle::shutdown`](crate::Handle::shutdown)).
+/// (see [`NodeHandle::shutdown`](crate::NodeHandle::shutdown)).
 ///
 /// It may be spawned on any executor or be blocked on. Dropping it ends the
 /// node abruptly: calls on handles end with
@@ -28,20 +28,11 @@ const ROUNDS: usize = 16;
 #[must_use = "a node does nothing unless its driver is polled"]
 pub struct Driver {
     engine: Engine,
-    listeners: Vec<Listener>,
+    listeners: Vec<Async<TcpListener>>,
     sockets: BTreeMap<ConnId, Socket>,
     ready: ReadySet<Key>,
     timer: Timer,
     deadline: Option<Instant>,
-    accept_pause: Duration,
-    round_bytes: usize,
-}
-
-struct Listener {
-    socket: Async<TcpListener>,
-    /// No connection is accepted here before. Each has its own, so that one
-    /// that always fails does not keep others from being tried.
-    paused: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,27 +42,16 @@ enum Key {
 }
 
 impl Driver {
-    pub(crate) fn new(
-        engine: Engine,
-        listeners: Vec<Async<TcpListener>>,
-        round_bytes: usize,
-        accept_pause: Duration,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, listeners: Vec<Async<TcpListener>>) -> Self {
         let mut ready = ReadySet::new();
         (0..listeners.len()).for_each(|index| ready.insert(Key::Listener(index)));
-        let listening = |socket| Listener {
-            socket,
-            paused: None,
-        };
         Self {
             engine,
-            listeners: listeners.into_iter().map(listening).collect(),
+            listeners,
             sockets: BTreeMap::new(),
             ready,
             timer: Timer::never(),
             deadline: None,
-            accept_pause,
-            round_bytes,
         }
     }
 
@@ -88,36 +68,20 @@ impl Driver {
 
     fn accept(&mut self, index: usize) {
         let key = Key::Listener(index);
-        let (Some(listener), Some(waker)) = (
-            self.listeners.get_mut(index),
-            self.ready.waker(key).cloned(),
-        ) else {
+        let (Some(listener), Some(waker)) =
+            (self.listeners.get(index), self.ready.waker(key).cloned())
+        else {
             return;
         };
-        if listener.paused.is_some() {
-            return;
-        }
-        let (engine, sockets, ready) = (&mut self.engine, &mut self.sockets, &mut self.ready);
-        let accepted = net::accept(
-            &listener.socket,
-            &mut Context::from_waker(&waker),
-            |stream| {
-                let Ok(socket) = Socket::accepted(stream) else {
-                    return;
-                };
-                // Dropped, it is closed.
-                let Some(conn) = engine.accept() else { return };
-                sockets.insert(conn, socket);
-                ready.insert(Key::Conn(conn));
-            },
-        );
-        match accepted {
-            Accepted::Waiting => {}
-            Accepted::More => self.ready.mark(key),
-            Accepted::Failed(error) => {
-                self.engine.notice(&Notice::Accept(error.to_string()));
-                listener.paused = Some(Instant::now() + self.accept_pause);
-            }
+        let mut cx = Context::from_waker(&waker);
+        let (sockets, ready) = (&mut self.sockets, &mut self.ready);
+        let accept = || net::poll_accept(listener, &mut cx);
+        let more = self.engine.accept_some(index, accept, |conn, socket| {
+            sockets.insert(conn, socket);
+            ready.insert(Key::Conn(conn));
+        });
+        if more {
+            self.ready.mark(key);
         }
     }
 
@@ -128,12 +92,7 @@ impl Driver {
         else {
             return;
         };
-        if socket.serve(
-            &mut self.engine,
-            conn,
-            &mut Context::from_waker(&waker),
-            self.round_bytes,
-        ) {
+        if socket.serve(&mut self.engine, conn, &mut Context::from_waker(&waker)) {
             self.ready.mark(key);
         }
     }
@@ -143,6 +102,9 @@ impl Driver {
         while let Some(dial) = self.engine.poll_dial() {
             self.sockets.insert(dial.conn, Socket::dial(dial.addr));
             self.ready.insert(Key::Conn(dial.conn));
+        }
+        while let Some(index) = self.engine.poll_listener() {
+            self.ready.mark(Key::Listener(index));
         }
         while let Some(conn) = self.engine.poll_changed() {
             self.serve(conn);
@@ -162,8 +124,6 @@ impl Driver {
 
     /// Sets the timer. `false`: its time has come already.
     fn sleep(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
-        let pauses = self.listeners.iter().filter_map(|one| one.paused);
-        let deadline = pauses.chain(deadline).min();
         if deadline != self.deadline {
             self.deadline = deadline;
             match deadline {
@@ -177,20 +137,6 @@ impl Driver {
         self.deadline = None;
         false
     }
-
-    /// Listeners whose pause is over are tried again, however busy the rest
-    /// is.
-    fn resume(&mut self) {
-        if self.listeners.iter().all(|one| one.paused.is_none()) {
-            return;
-        }
-        let now = Instant::now();
-        for (index, one) in self.listeners.iter_mut().enumerate() {
-            if one.paused.take_if(|until| *until <= now).is_some() {
-                self.ready.mark(Key::Listener(index));
-            }
-        }
-    }
 }
 
 impl Future for Driver {
@@ -201,7 +147,6 @@ impl Future for Driver {
         for _ in 0..ROUNDS {
             this.engine.register(cx.waker());
             this.ready.register(cx.waker());
-            this.resume();
             this.serve_ready();
             let turn = this.engine.turn();
             if turn.done {
@@ -234,16 +179,18 @@ impl fmt::Debug for Driver {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use peerhold_host::HostConfig;
     use peerhold_host::peerhold_core::ClusterKey;
+    use peerhold_host::{HostConfig, Notice};
     use std::net::{SocketAddr, TcpStream};
     use std::os::fd::OwnedFd;
+    use std::time::Duration;
 
     #[test]
     fn a_listener_that_fails_pauses_and_keeps_no_other_from_accepting() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = HostConfig::new(dir.path(), ClusterKey::from_bytes([7; 32])).unwrap();
-        config.accept_pause = Duration::from_millis(50);
+        let pause = Duration::from_millis(50);
+        config.accept_pause = pause;
         let (client, engine) = Engine::open(config, Vec::new()).unwrap();
         let local = [SocketAddr::from(([127, 0, 0, 1], 0))];
         let real = net::listen(&local).unwrap().pop().unwrap();
@@ -252,8 +199,7 @@ mod tests {
         let other = std::net::TcpListener::bind(local[0]).unwrap();
         let stream = TcpStream::connect(other.local_addr().unwrap()).unwrap();
         let broken = Async::new(TcpListener::from(OwnedFd::from(stream))).unwrap();
-        let pause = Duration::from_millis(50);
-        let mut driver = Driver::new(engine, vec![broken, real], 1 << 20, pause);
+        let mut driver = Driver::new(engine, vec![broken, real]);
         let mut events = client.events();
         let begin = Instant::now();
         let _visitor = TcpStream::connect(addr).unwrap();

@@ -14,18 +14,16 @@ mod driver;
 mod handle;
 mod net;
 
-use std::io;
-
 pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
-pub use peerhold_host::client::{Events, ForgetOp, Forgotten, Listing, WriteOp};
+pub use peerhold_host::client::{Events, ForgetOp, Forgotten, Listing, NodeHandle, WriteOp};
 pub use peerhold_host::{
     BUFFER_MIN, ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
     peerhold_tls,
 };
 
-use peerhold_core::PeerAddr;
 use peerhold_host::Engine;
+use peerhold_host::engine::reachable;
 
 /// Listens, opens the data directory, and makes a node of it.
 ///
@@ -39,20 +37,7 @@ pub fn open(config: HostConfig) -> Result<(Handle, Driver), StartError> {
     config.check()?;
     let listeners = net::listen(&config.listen)?;
     let addrs = net::local_addrs(&listeners)?;
-    let reachable = addrs.iter().filter(|addr| !addr.ip().is_unspecified());
-    let advertise = reachable
-        .map(|addr| PeerAddr::from(addr.to_string()))
-        .collect();
-    let (round_bytes, accept_pause) = (config.round_bytes, config.accept_pause);
-    let (client, engine) = Engine::open(config, advertise)?;
-    let handle = Handle::new(client, addrs);
-    Ok((
-        handle,
-        Driver::new(engine, listeners, round_bytes, accept_pause),
-    ))
-}
-
-/// What [`AsyncRead`](futures_lite::AsyncRead) and its like report.
-fn io_error(error: ClientError) -> io::Error {
-    error.into()
+    let (client, engine) = Engine::open(config, reachable(&addrs))?;
+    let handle = Handle::new(NodeHandle::new(client, addrs));
+    Ok((handle, Driver::new(engine, listeners)))
 }

@@ -4,16 +4,11 @@ use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_io::Async;
-use peerhold_host::StartError;
 use peerhold_host::peerhold_core::ConnId;
-
-use peerhold_host::Engine;
-
-/// Sockets that one listener hands over in one round.
-const ACCEPT_MAX: usize = 64;
+use peerhold_host::{Engine, StartError};
 
 /// Listens on every address, or on none.
 pub(crate) fn listen(addrs: &[SocketAddr]) -> Result<Vec<Async<TcpListener>>, StartError> {
@@ -41,42 +36,21 @@ pub(crate) fn local_addrs(listeners: &[Async<TcpListener>]) -> Result<Vec<Socket
     listeners.iter().map(local).collect()
 }
 
-/// What became of a listener's turn.
-pub(crate) enum Accepted {
-    /// It wakes when somebody comes.
-    Waiting,
-    /// There may be more to accept at once.
-    More,
-    /// The system cannot accept now, for instance for want of descriptors.
-    Failed(io::Error),
-}
-
-/// Accepts what there is to accept.
-pub(crate) fn accept(
+/// The next connection of a listener. `Pending`: the listener wakes when there
+/// is one.
+pub(crate) fn poll_accept(
     listener: &Async<TcpListener>,
     cx: &mut Context<'_>,
-    mut each: impl FnMut(TcpStream),
-) -> Accepted {
-    for _ in 0..ACCEPT_MAX {
+) -> Poll<io::Result<Socket>> {
+    loop {
         match listener.get_ref().accept() {
-            Ok((stream, _)) => each(stream),
+            Ok((stream, _)) => return Poll::Ready(Async::new(stream).map(Socket::open)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                match listener.poll_readable(cx) {
-                    Poll::Pending => return Accepted::Waiting,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Accepted::Failed(error),
-                }
+                ready!(listener.poll_readable(cx))?;
             }
-            // Who came has gone again: the next one.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
-                ) => {}
-            Err(error) => return Accepted::Failed(error),
+            Err(error) => return Poll::Ready(Err(error)),
         }
     }
-    Accepted::More
 }
 
 /// A connection's socket.
@@ -95,10 +69,11 @@ impl Socket {
         Self::Dialling(Box::pin(Async::<TcpStream>::connect(addr)))
     }
 
-    /// A socket that was accepted.
-    pub(crate) fn accepted(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Async::new(stream).map(Self::Open)
+    /// One that stands.
+    fn open(stream: Async<TcpStream>) -> Self {
+        // One that is gone already shows when it is read from.
+        let _ = stream.get_ref().set_nodelay(true);
+        Self::Open(stream)
     }
 
     /// Nothing more is written.
@@ -110,89 +85,33 @@ impl Socket {
     }
 
     /// Moves bytes both ways until the socket would block, there is nothing
-    /// to do, or `max` bytes have gone one way, which is `true`.
+    /// to do, or its share of the round is used up, which is `true`.
     pub(crate) fn serve(
         &mut self,
         engine: &mut Engine,
         conn: ConnId,
         cx: &mut Context<'_>,
-        max: usize,
     ) -> bool {
         if let Self::Dialling(dial) = self {
             match dial.as_mut().poll(cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(stream)) if stream.get_ref().set_nodelay(true).is_ok() => {
+                Poll::Ready(Ok(stream)) => {
                     engine.dialled(conn);
-                    *self = Self::Open(stream);
+                    *self = Self::open(stream);
                 }
-                Poll::Ready(_) => {
+                Poll::Ready(Err(_)) => {
                     engine.dial_failed(conn);
                     // A future that is done is not to be polled again.
                     *self = Self::Failed;
-                    return false;
                 }
             }
         }
         let Self::Open(stream) = self else {
             return false;
         };
+        let mut socket = stream.get_ref();
         // What is read first may be answered in this round's turn.
-        let read = read(stream, engine, conn, cx, max);
-        write(stream, engine, conn, cx, max) || read
+        let read = engine.read_some(conn, &mut socket, || stream.poll_readable(cx));
+        engine.write_some(conn, &mut socket, || stream.poll_writable(cx)) || read
     }
-}
-
-fn read(
-    stream: &Async<TcpStream>,
-    engine: &mut Engine,
-    conn: ConnId,
-    cx: &mut Context<'_>,
-    max: usize,
-) -> bool {
-    let mut left = max;
-    while left > 0 {
-        let space = engine.read_space(conn).min(left);
-        if space == 0 {
-            return false;
-        }
-        match engine.read_from(conn, &mut stream.get_ref(), space) {
-            Ok(0) => return false,
-            Ok(count) => left -= count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // An error of the reactor's shows at the next read.
-                if stream.poll_readable(cx).is_pending() {
-                    return false;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
-        }
-    }
-    true
-}
-
-fn write(
-    stream: &Async<TcpStream>,
-    engine: &mut Engine,
-    conn: ConnId,
-    cx: &mut Context<'_>,
-    max: usize,
-) -> bool {
-    let mut left = max;
-    while left > 0 {
-        if !engine.wants_write(conn) {
-            return false;
-        }
-        match engine.write_to(conn, &mut stream.get_ref()) {
-            Ok(count) => left = left.saturating_sub(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if stream.poll_writable(cx).is_pending() {
-                    return false;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
-        }
-    }
-    true
 }

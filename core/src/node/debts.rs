@@ -25,6 +25,9 @@ use crate::wire::message::{Authority, Refusal};
 /// Debts to one member that are paid at the same time.
 const AT_ONCE: usize = 32;
 
+/// Debts that are struck out with one disk operation.
+const STRIKE_MAX: usize = 1024;
+
 /// Heads that are kept at hand for the blobs of their puts.
 const HEADS_MAX: usize = 32;
 
@@ -303,6 +306,31 @@ impl Node {
         self.pay(debt.target);
     }
 
+    /// Strikes out what is owed to members that are out: nobody would ever pay
+    /// it, and it would count as owed for ever.
+    pub(super) fn forgive(&mut self) {
+        //# DEBT-7: What is owed to a member that is gone, or that this node's policy does not
+        //# allow, SHOULD be forgotten.
+        let members = &self.ctx.members;
+        let mut known = None;
+        let mut is_out = |target| match known {
+            Some((of, out)) if of == target => out,
+            _ => known.insert((target, members.is_out(&target))).1,
+        };
+        let owed = self.ctx.debts.keys().copied();
+        let struck: Vec<Debt> = owed.filter(|debt| is_out(debt.target)).collect();
+        for debts in struck.chunks(STRIKE_MAX) {
+            self.ctx
+                .submit(DiskKind::ClearDebts(debts.into()), DiskTask::DebtsCleared);
+            for debt in debts {
+                self.payments.debts.remove(debt);
+                if let Some(Some(op)) = self.ctx.debts.remove(debt) {
+                    self.ctx.paid_for(op);
+                }
+            }
+        }
+    }
+
     /// Whether the member that is owed is a replica, by this node's map.
     fn is_due(&mut self, debt: &Debt) -> bool {
         let replicas = match &debt.owed {
@@ -346,7 +374,8 @@ impl Node {
             }
             Answer::Record(None) => self.search_on(debt),
             //# DEBT-3: A debt MUST be kept until the member that is owed has answered that it
-            //# has the copy durable, or that it is no replica by the map that both have.
+            //# has the copy durable, or that it is no replica by the map that both have, or until
+            //# DEBT-7 strikes it out.
             Answer::Held => self.forget_debt(debt),
             // Both maps say so: it was to hold this when the debt was made.
             Answer::No(No::Refused(Refusal::NotReplica)) if !self.is_due(&debt) => {

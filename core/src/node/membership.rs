@@ -120,6 +120,7 @@ impl Node {
         tell_members(ctx);
         ctx.events.members();
         ctx.arm_dial();
+        self.forgive();
         self.keep_members();
         self.consider_founding();
         self.members_news = true;

@@ -68,6 +68,13 @@ impl Roll {
         !self.policy.allows(node) || self.get(node).is_some_and(|member| !member.is_storing())
     }
 
+    /// Whether `node` will never hold anything again, as far as this node is
+    /// concerned.
+    pub(super) fn is_out(&self, node: &NodeId) -> bool {
+        let gone = |member: Member| matches!(member.state, State::Gone);
+        !self.policy.allows(node) || self.told.get(node).copied().is_some_and(gone)
+    }
+
     /// What peers are told.
     pub(super) fn entries(&self) -> Vec<MemberEntry> {
         //# MEMBER-2: Whoever changes its own entry MUST raise its counter, and MUST NOT

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use peerhold_core::Event;
-use peerhold_core::PutId;
 use peerhold_core::disk::{Claim, Debt, Owed, StoredRecord};
+use peerhold_core::members::{Member, State};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{self, Found, Keep, Lookup, RecordParts, Refusal, kind};
+use peerhold_core::{Event, Policy, PutId, Terms};
 
 use crate::fake_peer::{Peer, id};
-use crate::host::{Disk, Host, ME, WALL, active, config};
+use crate::host::{Disk, Host, ME, WALL, active, config, member};
 use crate::lies::{chunked, record};
+use crate::members::update;
 
 /// A client that owes id(1) this record, and the other replicas, id(2) and
 /// id(3), who have it.
@@ -126,6 +127,42 @@ fn pay(
         }
     }
     offered
+}
+
+#[test]
+fn what_is_owed_to_a_member_that_is_out_is_struck_out() {
+    let record = record("file", b"data", WALL);
+    let owed = Owed::Record {
+        key: record.key,
+        id: record.id(),
+    };
+    let debts = [1, 2].map(|at| Debt {
+        target: id(at),
+        owed,
+    });
+    let disk = Disk {
+        members: Some(active(&[ME, id(1), id(2), id(3)])),
+        debts: debts.into(),
+        ..Disk::default()
+    };
+    // One that the node's policy has stopped to allow.
+    let mut config = config(ME);
+    let allowed = [ME, id(2), id(3)];
+    config.policy = Policy::allow(allowed.map(|node| (node, Terms::default())));
+    let host = Host::with_disk(config, disk.clone());
+    assert_eq!(host.disk.debts, [debts[1]].into());
+    assert_eq!(host.node.status().debts, 1);
+
+    // One that says itself that it has gone.
+    let mut host = Host::with_disk(self::config(ME), disk);
+    assert_eq!(host.disk.debts, debts.into());
+    let peer = Peer::admitted(&mut host, id(1));
+    let gone = Member {
+        counter: u64::MAX,
+        ..member(State::Gone)
+    };
+    peer.tell(&mut host, kind::MEMBERS, &update(&[(id(1), gone)]));
+    assert_eq!(host.disk.debts, [debts[1]].into());
 }
 
 #[test]

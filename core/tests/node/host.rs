@@ -74,7 +74,7 @@ pub(crate) fn active(nodes: &[NodeId]) -> Bytes {
 }
 
 /// A store that keeps everything in memory and answers at once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) starts: u64,
     pub(crate) members: Option<Bytes>,

@@ -1,33 +1,39 @@
 //! The handle for threads that can wait.
 
-use std::fmt;
-use std::future::Future;
-use std::io::{self, Read, Write};
+use std::future::{Future, poll_fn};
+use std::io::{self, BufRead, Read, Write};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use peerhold_core::{
     ClusterKey, Entry, FileInfo, Forget, Get, History, List, Listed, Name, NodeId, PeerStatus, Put,
     PutId, Reader, Remove, Restore, Status, Stored, Ticket,
 };
 
-use super::{Client, ClientError, Forgotten, GetOp, Listing, Notice, PutOp};
+use super::mail::Shared;
+use super::{Client, ClientError, Events, FileReader, Forgotten, Listing, Notice, PutError, PutOp};
 
 /// [`Client`]'s calls, each of which parks the calling thread until it is
 /// done. On the thread that turned the engine last they answer
-/// [`ClientError::WouldDeadlock`] instead and do nothing.
+/// [`ClientError::WouldDeadlock`] instead and do nothing: what that thread
+/// wants it begins with a `try_*` call, turns on, and looks again.
 #[derive(Clone, Debug)]
 pub struct Blocking {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Blocking {
     pub(super) fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// The handle whose calls these are.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Waits for any future of this node.
@@ -55,17 +61,22 @@ impl Blocking {
     /// Starts a get and waits until the file is found.
     ///
     /// # Errors
-    /// As for [`Client::get`] and [`GetOp::poll_open`].
+    /// As for [`Client::open`].
     pub fn get(&self, get: Get) -> Result<BlockingGet, ClientError> {
         self.refuse_here()?;
-        let mut op = self.client.get(get)?;
-        let info = self.wait(op.open())??;
         Ok(BlockingGet {
-            op,
-            info,
-            rest: Bytes::new(),
+            file: self.wait(self.client.open(get))??,
             by: self.clone(),
         })
+    }
+
+    /// Puts what `source` reads, as [`Client::put_from`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_from(&self, put: Put, mut source: impl Read) -> Result<Stored, PutError> {
+        let source = |_: &mut Context<'_>, buf: &mut [u8]| Poll::Ready(source.read(buf));
+        self.wait(self.client.put_from(put, source))?
     }
 
     /// As [`Client::put_bytes`].
@@ -107,7 +118,6 @@ impl Blocking {
     /// # Errors
     /// As there.
     pub fn list(&self, list: List) -> Result<BlockingListing, ClientError> {
-        self.refuse_here()?;
         Ok(BlockingListing {
             listing: self.client.list(list)?,
             failed: false,
@@ -120,7 +130,6 @@ impl Blocking {
     /// # Errors
     /// As there.
     pub fn history(&self, history: History) -> Result<BlockingListing, ClientError> {
-        self.refuse_here()?;
         Ok(BlockingListing {
             listing: self.client.history(history)?,
             failed: false,
@@ -207,13 +216,12 @@ impl Blocking {
     }
 
     /// What happens to the node from now on: an iterator that waits.
-    ///
-    /// # Errors
-    /// [`ClientError::WouldDeadlock`].
-    pub fn events(&self) -> Result<impl Iterator<Item = Notice> + use<>, ClientError> {
-        self.refuse_here()?;
-        let mut events = self.client.events();
-        Ok(std::iter::from_fn(move || park_on(events.next())))
+    pub fn events(&self) -> BlockingEvents {
+        BlockingEvents {
+            events: self.client.events(),
+            shared: Arc::downgrade(&self.client.shared),
+            failed: false,
+        }
     }
 
     /// As [`Client::shutdown`].
@@ -271,6 +279,45 @@ impl BlockingPut {
     pub fn progress(&self) -> u64 {
         self.op.progress()
     }
+
+    /// Gives the next bytes without copying them, if there is room; else they
+    /// come back.
+    ///
+    /// # Errors
+    /// As for [`PutOp::poll_ready`].
+    pub fn try_push(&mut self, data: Bytes) -> Result<Option<Bytes>, ClientError> {
+        match look(|cx| self.op.poll_ready(cx))? {
+            Poll::Ready(()) => self.op.push(data),
+            Poll::Pending => return Ok(Some(data)),
+        }
+        Ok(None)
+    }
+
+    /// Gives some of these bytes, as [`Write::write`].
+    ///
+    /// # Errors
+    /// Of kind [`io::ErrorKind::WouldBlock`] if there is no room; else as for
+    /// [`PutOp::poll_ready`].
+    pub fn try_write(&mut self, data: &[u8]) -> io::Result<usize> {
+        or_would_block(look(|cx| self.op.poll_write(cx, data)))
+    }
+
+    /// As [`PutOp::poll_finish`]: asks for the end, and tells of it once it is
+    /// there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_finish(&mut self) -> Poll<Result<Stored, ClientError>> {
+        look(|cx| self.op.poll_finish(cx))
+    }
+
+    /// As [`PutOp::poll_settled`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_settled(&mut self) -> Poll<Result<(), ClientError>> {
+        look(|cx| self.op.poll_settled(cx))
+    }
 }
 
 /// A listing that threads can iterate over. After an error nothing more comes.
@@ -285,6 +332,14 @@ impl BlockingListing {
     /// As [`Listing::end`].
     pub fn end(&self) -> Option<Listed> {
         self.listing.end()
+    }
+
+    /// As [`Listing::poll_next`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_next(&mut self) -> Poll<Result<Option<Entry>, ClientError>> {
+        look(|cx| self.listing.poll_next(cx))
     }
 }
 
@@ -301,11 +356,43 @@ impl Iterator for BlockingListing {
     }
 }
 
+/// What happens to a node, for threads that can wait. It does not keep the
+/// node alive. After an error nothing more comes.
+#[derive(Debug)]
+pub struct BlockingEvents {
+    events: Events,
+    shared: Weak<Shared>,
+    failed: bool,
+}
+
+impl BlockingEvents {
+    /// As [`Events::poll_next`].
+    pub fn try_next(&mut self) -> Poll<Option<Notice>> {
+        look(|cx| self.events.poll_next(cx))
+    }
+}
+
+/// The only error is [`ClientError::WouldDeadlock`].
+impl Iterator for BlockingEvents {
+    type Item = Result<Notice, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        self.failed = self.shared.upgrade().is_some_and(|it| it.turned_here());
+        if self.failed {
+            return Some(Err(ClientError::WouldDeadlock));
+        }
+        park_on(self.events.next()).map(Ok)
+    }
+}
+
 impl Write for BlockingPut {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let op = &mut self.op;
         self.by
-            .wait(std::future::poll_fn(|cx| op.poll_write(cx, data)))
+            .wait(poll_fn(|cx| op.poll_write(cx, data)))
             .and_then(|n| n)
             .map_err(io::Error::from)
     }
@@ -317,51 +404,73 @@ impl Write for BlockingPut {
 }
 
 /// A get that threads can read from. Dropping it ends it.
+#[derive(Debug)]
 pub struct BlockingGet {
-    op: GetOp,
-    info: FileInfo,
-    rest: Bytes,
-    by: Blocking,
-}
-
-/// Without the bytes in it.
-impl fmt::Debug for BlockingGet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingGet")
-            .field("info", &self.info)
-            .finish_non_exhaustive()
-    }
+    pub(super) file: FileReader,
+    pub(super) by: Blocking,
 }
 
 impl BlockingGet {
     /// What is being read.
     pub fn info(&self) -> &FileInfo {
-        &self.info
+        self.file.info()
     }
 
     /// The next bytes without copying them; `None` after the last.
     ///
     /// # Errors
-    /// As for [`GetOp::poll_read`].
+    /// As for [`FileReader::poll_next`].
     pub fn next_bytes(&mut self) -> Result<Option<Bytes>, ClientError> {
-        if !self.rest.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.rest)));
-        }
-        self.by.wait(self.op.read())?
+        self.by.wait(self.file.next_bytes())?
+    }
+
+    /// As [`FileReader::poll_next`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_next_bytes(&mut self) -> Poll<Result<Option<Bytes>, ClientError>> {
+        look(|cx| self.file.poll_next(cx))
+    }
+
+    /// Copies the next bytes, as [`Read::read`].
+    ///
+    /// # Errors
+    /// Of kind [`io::ErrorKind::WouldBlock`] if there are none now; else as
+    /// for [`FileReader::poll_read`].
+    pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        or_would_block(look(|cx| self.file.poll_read(cx, buf)))
     }
 }
 
 impl Read for BlockingGet {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.rest.is_empty() {
-            match self.next_bytes()? {
-                Some(data) => self.rest = data,
-                None => return Ok(0),
-            }
-        }
-        let count = buf.len().min(self.rest.len());
-        self.rest.copy_to_slice(&mut buf[..count]);
-        Ok(count)
+        let file = &mut self.file;
+        Ok(self.by.wait(poll_fn(|cx| file.poll_read(cx, buf)))??)
+    }
+}
+
+impl BufRead for BlockingGet {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let file = &mut self.file;
+        self.by
+            .wait(poll_fn(|cx| file.poll_fill(cx).map_ok(drop)))??;
+        Ok(self.file.filled())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.file.consume(count);
+    }
+}
+
+/// Asks once, and leaves nobody to be woken.
+pub(super) fn look<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn or_would_block<T>(poll: Poll<Result<T, ClientError>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result.map_err(io::Error::from),
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 

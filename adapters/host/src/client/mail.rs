@@ -368,6 +368,8 @@ impl Shared {
     pub(crate) fn close(&self) {
         let mut mail = lock(&self.mail);
         mail.end = End::Closed;
+        // Nothing waits any more, wherever it is asked.
+        mail.turner = None;
         let mut commands = std::mem::take(&mut mail.commands);
         let touched = std::mem::take(&mut mail.touched);
         let asks = std::mem::take(&mut mail.asks);

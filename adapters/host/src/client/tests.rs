@@ -201,3 +201,39 @@ fn a_thread_that_turns_the_engine_is_not_parked() {
     std::thread::spawn(move || shared.look()).join().unwrap();
     drop(client.shutdown(Duration::ZERO));
 }
+
+#[test]
+fn a_source_is_read_to_its_end_and_then_the_put_is_finished() {
+    let (client, shared) = client();
+    let mut reads = [Ok(2), Err(io::ErrorKind::Interrupted.into()), Ok(3), Ok(0)].into_iter();
+    let source = |_: &mut Context<'_>, buf: &mut [u8]| {
+        let read = reads.next().expect("the end is read once");
+        if let Ok(count) = read {
+            buf[..count].fill(b'x');
+        }
+        Poll::Ready(read)
+    };
+    let mut putting = std::pin::pin!(client.put_from(put(), source));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(putting.as_mut().poll(&mut cx).is_pending());
+    let cell = cell(&shared);
+    assert_eq!(cell.state().pop().unwrap(), "xxxxx");
+    assert!(cell.state().finish && cell.state().pop().is_none());
+}
+
+#[test]
+fn a_source_that_fails_cancels_the_put_and_one_that_waits_is_waited_for() {
+    let (client, shared) = client();
+    let mut ready = false;
+    let source = |_: &mut Context<'_>, _: &mut [u8]| match std::mem::replace(&mut ready, true) {
+        false => Poll::Pending,
+        true => Poll::Ready(Err(io::Error::other("on fire"))),
+    };
+    let mut putting = Box::pin(client.put_from(put(), source));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(putting.as_mut().poll(&mut cx).is_pending());
+    let cell = cell(&shared);
+    let failed = putting.as_mut().poll(&mut cx);
+    assert!(matches!(failed, Poll::Ready(Err(PutError::Source(_)))));
+    assert!(cell.state().gone && !cell.state().finish);
+}

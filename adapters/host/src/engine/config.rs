@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use peerhold_core::{ClusterKey, Config, ConfigError, NodeId, Ticket};
+use peerhold_core::{ClusterKey, Config, ConfigError, NodeId, PeerAddr, Ticket};
 use peerhold_store::{OpenError, StoreConfig};
 use peerhold_tls::Limits;
 
@@ -244,9 +244,24 @@ pub enum StartError {
     /// The operating system has no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Entropy(io::Error),
+    /// The driver was not polled where it can run.
+    #[error("{0}")]
+    Runtime(&'static str),
+    /// The operating system does not tell of sockets.
+    #[error("cannot wait for sockets: {0}")]
+    Poll(io::Error),
     /// The operating system has no more threads.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),
+}
+
+/// The addresses that a node which listens on these tells its peers: not "any
+/// address", which leads nowhere.
+pub fn reachable(listens: &[SocketAddr]) -> Vec<PeerAddr> {
+    let reachable = listens.iter().filter(|addr| !addr.ip().is_unspecified());
+    reachable
+        .map(|addr| PeerAddr::from(addr.to_string()))
+        .collect()
 }
 
 /// Whether an address is this machine's alone.

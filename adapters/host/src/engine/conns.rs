@@ -337,7 +337,7 @@ impl Engine {
         };
         link.wrote(count);
         if link.thirsty() {
-            link.fill(&mut self.node, conn);
+            self.fill(conn);
             // What went out may make room for more from elsewhere.
             self.restless = true;
         }
@@ -453,10 +453,19 @@ impl Engine {
             Stage::Dialling | Stage::Opening => return self.lost(conn, CloseReason::Local),
             Stage::Open => link.close(),
         }
-        link.fill(&mut self.node, conn);
         self.conns.arm(conn, Some(until));
+        self.fill(conn);
         self.conns.change(conn);
         self.shut_if_flushed(conn);
+    }
+
+    /// Lets the node fill a connection's outbox. One that cannot be filled is
+    /// over: its peer would wait for what is missing.
+    fn fill(&mut self, conn: ConnId) {
+        let link = self.conns.links.get_mut(&conn);
+        if let Some(Err(error)) = link.map(|link| link.fill(&mut self.node, conn)) {
+            self.refuse(conn, error);
+        }
     }
 
     /// The peer is to see the end once it has everything; its own end, or
@@ -475,11 +484,9 @@ impl Engine {
             };
             *items -= 1;
             self.deliver(conn);
-            if let Some(link) = self.conns.links.get_mut(&conn) {
-                link.fill(&mut self.node, conn);
-                self.conns.change(conn);
-                self.shut_if_flushed(conn);
-            }
+            self.fill(conn);
+            self.conns.change(conn);
+            self.shut_if_flushed(conn);
         }
     }
 

@@ -145,11 +145,16 @@ impl Channel {
 
     /// Sends plaintext, at the latest with [`Channel::seal`]. Called only once
     /// the peer is known.
-    pub(super) fn send(&mut self, plaintext: Bytes, outbox: &mut Outbox) {
+    pub(super) fn send(
+        &mut self,
+        plaintext: Bytes,
+        outbox: &mut Outbox,
+    ) -> Result<(), ChannelError> {
         match self {
             Self::Plain(_) => outbox.push(plaintext),
-            Self::Secure(secure) => secure.send(plaintext, outbox),
+            Self::Secure(secure) => secure.send(plaintext, outbox)?,
         }
+        Ok(())
     }
 
     /// How much was sent that is not in the outbox yet.
@@ -161,18 +166,18 @@ impl Channel {
     }
 
     /// Puts all that was sent into the outbox.
-    pub(super) fn seal(&mut self, outbox: &mut Outbox) {
+    pub(super) fn seal(&mut self, outbox: &mut Outbox) -> Result<(), ChannelError> {
         match self {
-            Self::Plain(_) => {}
-            Self::Secure(secure) => secure.seal(outbox),
+            Self::Plain(_) => Ok(()),
+            Self::Secure(secure) => Ok(secure.seal(outbox)?),
         }
     }
 
     /// Ends this side. What is sent after that is dropped.
-    pub(super) fn close(&mut self, outbox: &mut Outbox) {
+    pub(super) fn close(&mut self, outbox: &mut Outbox) -> Result<(), ChannelError> {
         match self {
-            Self::Plain(_) => {}
-            Self::Secure(secure) => secure.close(outbox),
+            Self::Plain(_) => Ok(()),
+            Self::Secure(secure) => Ok(secure.close(outbox)?),
         }
     }
 

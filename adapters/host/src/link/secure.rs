@@ -73,41 +73,43 @@ impl Secure {
     }
 
     /// Takes plaintext to be sealed: at the latest with [`Secure::seal`].
-    pub(super) fn send(&mut self, plaintext: Bytes, outbox: &mut Outbox) {
+    pub(super) fn send(
+        &mut self,
+        plaintext: Bytes,
+        outbox: &mut Outbox,
+    ) -> Result<(), ChannelError> {
         self.unsealed_len += plaintext.len();
         self.unsealed.push(plaintext);
-        if self.unsealed_len >= PIECE {
-            self.seal(outbox);
+        match self.unsealed_len >= PIECE {
+            true => self.seal(outbox),
+            false => Ok(()),
         }
     }
 
     /// Seals all that was sent: a header and its body, and small frames, share
-    /// records. A channel that has failed, or was closed, drops it: it is the
-    /// reader's to notice.
-    pub(super) fn seal(&mut self, outbox: &mut Outbox) {
-        if self.unsealed.is_empty() {
-            return;
-        }
-        let mut pieces: Vec<IoSlice<'_>> = self
-            .unsealed
-            .iter()
-            .map(|piece| IoSlice::new(piece))
-            .collect();
-        let mut wire = BytesMut::new();
-        if !self.closed && self.channel.send(&mut pieces, &mut wire).is_ok() {
-            outbox.push(wire.freeze());
-        }
-        self.unsealed.clear();
+    /// records. What is sent after the close is dropped.
+    pub(super) fn seal(&mut self, outbox: &mut Outbox) -> Result<(), ChannelError> {
         self.unsealed_len = 0;
+        let unsealed = std::mem::take(&mut self.unsealed);
+        if unsealed.is_empty() || self.closed {
+            return Ok(());
+        }
+        let mut pieces: Vec<IoSlice<'_>> =
+            unsealed.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut wire = BytesMut::new();
+        self.channel.send(&mut pieces, &mut wire)?;
+        outbox.push(wire.freeze());
+        Ok(())
     }
 
     /// Says that nothing more comes.
-    pub(super) fn close(&mut self, outbox: &mut Outbox) {
-        self.seal(outbox);
+    pub(super) fn close(&mut self, outbox: &mut Outbox) -> Result<(), ChannelError> {
+        self.seal(outbox)?;
         if !std::mem::replace(&mut self.closed, true) {
             self.channel.close();
             self.flush(outbox);
         }
+        Ok(())
     }
 
     /// What the socket's end means. Cut off is what a connection is, too, when
