@@ -51,7 +51,7 @@ pub enum MessageError {
     /// They are gob, of something else.
     #[error("gob of something that is no message: {0}")]
     Shape(&'static str),
-    /// Behind `01` or `02` should be, is another byte.
+    /// Where `01` or `02` must be is another byte.
     #[error("the byte {0:#04x} in place of a mark")]
     Mark(u8),
     /// The payload of an envelope is not one whole message.

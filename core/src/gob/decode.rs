@@ -149,7 +149,7 @@ impl Decoder {
         let whole = (self.spent as u64).saturating_add(length);
         //# GOB-11: A receiver MUST refuse a message that makes a value, all definitions since
         //# the value before counted, longer than its limit, before it takes or makes room for
-        //# the message. The limit is at least 1,028 bytes.
+        //# the message.
         let length = usize::try_from(length).ok().filter(|_| whole <= max as u64);
         let too_long = GobError::TooLong { length: whole, max };
         let length = length.ok_or(too_long)?;

@@ -389,6 +389,11 @@ fn values() -> Vec<(&'static str, Vec<u8>, GobError)> {
             GobError::Trailing(1),
         ),
         (
+            "an integer in too many bytes",
+            value_of(2, &[0, 0xfe, 0, 0x80]),
+            GobError::NotMinimal,
+        ),
+        (
             "an integer with a field number",
             value_of(2, &[1, 2]),
             GobError::Singleton(1),
