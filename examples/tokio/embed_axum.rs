@@ -57,6 +57,10 @@ struct Args {
     #[arg(long, value_name = "W", default_value_t = 1)]
     durable: u8,
 
+    /// Seconds that a request waits for members that do not answer.
+    #[arg(long, value_name = "S", default_value_t = 20)]
+    patience: u64,
+
     /// Seconds that running requests may take at the end.
     #[arg(long, value_name = "S", default_value_t = 10)]
     grace: u64,
@@ -87,6 +91,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         join: args.join,
         replicas: args.replicas,
         durable: args.durable,
+        patience: Duration::from_secs(args.patience),
         grace: Duration::from_secs(args.grace),
     })?;
     println!("files are at http://{}/files/", http.local_addr()?);

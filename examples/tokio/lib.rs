@@ -44,6 +44,8 @@ pub struct Options {
     pub replicas: u8,
     /// ..and how many of them make an upload durable: W.
     pub durable: u8,
+    /// How long an operation waits for members that do not answer.
+    pub patience: Duration,
     /// How long requests, and then operations, may take at the end.
     pub grace: Duration,
 }
@@ -89,6 +91,7 @@ impl Service {
         config.listen = options.listen;
         config.node.replicas = options.replicas;
         config.node.durable = options.durable;
+        config.node.timing.operation = options.patience;
         let (node, driver) = peerhold_tokio::open(config)?;
         Ok(Self {
             node,

@@ -168,7 +168,7 @@ mod tests {
         let (first, writer) = open(dir.path(), None).unwrap();
         let (again, same) = open(dir.path(), None).unwrap();
         assert_eq!(key_of(&first), key_of(&again));
-        assert_eq!(writer.reader().id(), same.reader().id());
+        assert_eq!(writer.reader().namespace(), same.reader().namespace());
         #[cfg(unix)]
         for name in [SECRET, KEY] {
             use std::os::unix::fs::PermissionsExt;

@@ -27,13 +27,19 @@ struct Running {
 }
 
 impl Running {
-    async fn start(data: &Path, copies: u8) -> Self {
+    /// A cluster of one.
+    async fn start(data: &Path) -> Self {
+        Self::start_with(data, 1, LIMIT).await
+    }
+
+    async fn start_with(data: &Path, copies: u8, patience: Duration) -> Self {
         let service = Service::open(Options {
             data: data.to_owned(),
             listen: Vec::new(),
             join: None,
             replicas: copies,
             durable: copies,
+            patience,
             grace: Duration::from_secs(10),
         })
         .unwrap();
@@ -114,7 +120,7 @@ fn run(test: impl Future<Output = ()>) {
 fn what_is_uploaded_is_read_in_parts_listed_and_deleted() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         let text = "0123456789";
         let (status, headers, told) = service.put("/files/a%20dir/digits", &[], text).await;
         assert_eq!(status, StatusCode::CREATED);
@@ -182,7 +188,7 @@ fn what_is_uploaded_is_read_in_parts_listed_and_deleted() {
 fn writes_that_expect_another_state_are_refused_and_change_nothing() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         let new = [(header::IF_NONE_MATCH, "*")];
         let (status, headers, _) = service.put("/files/f", &new, "first").await;
         assert_eq!(status, StatusCode::CREATED);
@@ -207,7 +213,7 @@ fn writes_that_expect_another_state_are_refused_and_change_nothing() {
 fn sixty_four_mib_go_in_and_out_in_pieces_and_outlast_a_restart() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         let piece = |number: u8| Bytes::from(vec![number; MIB]);
         // Of unknown length, as a client sends what it makes on the way.
         let pieces = stream::iter(0..64).map(move |n| Ok::<_, std::io::Error>(piece(n)));
@@ -216,7 +222,7 @@ fn sixty_four_mib_go_in_and_out_in_pieces_and_outlast_a_restart() {
         assert_eq!(status, StatusCode::CREATED);
         service.stop().await;
 
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         let (status, headers, body) = service
             .ask(Method::GET, "/files/large", &[], Body::empty())
             .await;
@@ -239,7 +245,7 @@ fn sixty_four_mib_go_in_and_out_in_pieces_and_outlast_a_restart() {
 fn an_upload_that_breaks_off_stores_nothing() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         service.put("/files/f", &[], "whole").await;
         let pieces = stream::iter([Ok("half"), Err(std::io::Error::other("gone"))]);
         let request = Request::put("/files/f")
@@ -249,7 +255,7 @@ fn an_upload_that_breaks_off_stores_nothing() {
         service.to.ready().await.unwrap();
         service.to.send_request(request).await.unwrap_err();
         service.stop().await;
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         assert_eq!(&service.get("/files/f", &[]).await.2[..], b"whole");
         service.stop().await;
     });
@@ -259,7 +265,7 @@ fn an_upload_that_breaks_off_stores_nothing() {
 fn names_that_are_none_and_places_that_are_none_are_told_apart() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Running::start(dir.path(), 1).await;
+        let mut service = Running::start(dir.path()).await;
         let long = format!("/files/{}", "n".repeat(1025));
         let (status, _, told) = service.get(&long, &[]).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -280,7 +286,8 @@ fn names_that_are_none_and_places_that_are_none_are_told_apart() {
 fn without_enough_members_an_upload_is_refused_with_the_numbers() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut service = Running::start(dir.path(), 2).await;
+        let soon = Duration::from_millis(300);
+        let mut service = Running::start_with(dir.path(), 2, soon).await;
         let (status, headers, told) = service.put("/files/f", &[], "x").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(headers[header::RETRY_AFTER], "1");
