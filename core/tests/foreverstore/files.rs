@@ -225,3 +225,19 @@ fn store_message(size: i64) -> Vec<u8> {
     let (id, key) = (PEER.to_string(), FILE.to_string());
     framed(&Message::Store { id, key, size })
 }
+
+#[test]
+fn a_later_store_is_not_overtaken_by_an_earlier_one() {
+    let mut host = Host::new(1);
+    host.slow_files = true;
+    for byte in [1, 2] {
+        host.receive(&[&store_message(16)[..], &[2], &[byte; 16]].concat());
+    }
+    // The later one's operations are all done first, as long as there are any.
+    while let Some(op) = host.waiting.pop_back() {
+        let done = host.files.execute(op);
+        host.conn.handle(host.now, Input::File(done));
+        host.drain();
+    }
+    assert_eq!(host.replica(&PEER, &FILE), Some(&[2; 16][..]));
+}
