@@ -26,7 +26,8 @@
 //! Each is usable, testable and fuzzable by itself: [`wire::frame`],
 //! [`wire::message`], [`ctr`], [`seal`], [`path`], [`placement`], [`members`],
 //! [`policy`], [`admission`], [`version`], [`text`], [`ticket`], and [`Node`]
-//! above them. [`Taped`] is a [`Node`] that can be recorded. `PROTOCOL.md` beside
+//! above them. Beside them [`gob`] and [`foreverstore`] speak the language of the Go
+//! program that this one grew from (`FOREVERSTORE.md`). [`Taped`] is a [`Node`] that can be recorded. `PROTOCOL.md` beside
 //! this crate states the formats as numbered rules, which the code quotes as
 //! `//# FRAME-1: ..`.
 #![no_std]
@@ -41,6 +42,8 @@ pub mod config;
 pub mod ctr;
 pub mod disk;
 pub mod error;
+pub mod foreverstore;
+pub mod gob;
 pub mod id;
 pub mod input;
 pub mod job;

@@ -1,4 +1,4 @@
-//! The rules of PROTOCOL.md and TAPE.md and their quotes in the code are the
+//! The rules of PROTOCOL.md, TAPE.md and FOREVERSTORE.md and their quotes in the code are the
 //! same text, and every rule is quoted where it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,6 +7,8 @@ use std::path::Path;
 
 const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 const TAPE: &str = include_str!("../TAPE.md");
+const FOREVERSTORE: &str = include_str!("../FOREVERSTORE.md");
+const PAGES: [&str; 3] = [PROTOCOL, TAPE, FOREVERSTORE];
 
 #[test]
 fn every_quote_in_the_code_reads_as_its_rule() {
@@ -41,7 +43,7 @@ fn rules_are_numbered_without_gaps() {
         let all: BTreeSet<usize> = (1..=numbers.len()).collect();
         assert_eq!(numbers, all, "{section}");
         let last = format!("{section}-1 to {section}-{}", all.len());
-        let listed = [PROTOCOL, TAPE].iter().any(|page| page.contains(&last));
+        let listed = PAGES.iter().any(|page| page.contains(&last));
         assert!(listed, "the contents lack {last}");
     }
 }
@@ -49,7 +51,7 @@ fn rules_are_numbered_without_gaps() {
 /// The text of each rule, by its number: lines `- **FRAME-1**: text`.
 fn rules() -> BTreeMap<String, String> {
     let mut rules = BTreeMap::new();
-    let lines = [PROTOCOL, TAPE]
+    let lines = PAGES
         .into_iter()
         .flat_map(str::lines)
         .filter_map(|line| line.strip_prefix("- **"));
