@@ -74,17 +74,22 @@ impl Node {
         let kept = kept.and_then(Members::decode).unwrap_or_default();
         let spoken = |node: &NodeId| ctx.heard.get(node).is_some_and(|heard| heard.itself);
         ctx.members.load(&kept, spoken);
-        let holding = ctx.holding;
+        // Only who was active has been given anything to hold, though a crash
+        // may have come before that was written down.
+        let state = match ctx.holding {
+            true => State::Active,
+            false => State::Joining,
+        };
         let own = match ctx.members.own() {
+            Some(own) if own.state == State::Joining && state == State::Active => Member {
+                state,
+                ..self.configured(&own)
+            },
             Some(own) if self.is_as_configured(&own) => return self.members_changed(),
             Some(own) => self.configured(&own),
             None => Member {
                 counter: 1,
-                // Only who was active has been given anything to hold.
-                state: match holding {
-                    true => State::Active,
-                    false => State::Joining,
-                },
+                state,
                 weight: self.ctx.config.weight,
                 zone: self.ctx.config.zone,
             },

@@ -242,9 +242,16 @@ fn a_node_that_holds_something_and_has_lost_its_map_was_active() {
     disk.blobs.insert(peerhold_core::BlobId::of(&bytes), bytes);
     disk.members = Some(bytes::Bytes::from_static(b"damaged"));
     assert_eq!(
-        own(&Host::with_disk(config(ME), disk)),
+        own(&Host::with_disk(config(ME), disk.clone())),
         member(State::Active)
     );
+
+    // Or it was killed before its becoming active was written down.
+    let joining = [(ME, member(State::Joining))].into_iter();
+    disk.members = Some(joining.collect::<Members>().encode());
+    let own = own(&Host::with_disk(config(ME), disk));
+    assert_eq!(own.state, State::Active);
+    assert!(own.counter > member(State::Joining).counter);
 }
 
 /// What the node knows of another.
