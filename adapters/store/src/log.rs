@@ -86,6 +86,11 @@ impl<V: Vfs> Log<V> {
         Ok(made)
     }
 
+    /// Makes the names of all segments durable that there are.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        self.vfs.sync_dir(LOG)
+    }
+
     /// Removes a segment, durably.
     pub(crate) fn remove(&self, number: u32) -> io::Result<()> {
         self.opened().retain(|segment| segment.number != number);

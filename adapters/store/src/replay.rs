@@ -140,6 +140,11 @@ pub(crate) fn replay<V: Vfs>(
         unread: Vec::new(),
         replayed: 0,
     };
+    if !numbers.is_empty() {
+        //# STORE-26: A start MUST sync the directory of the segments before it takes anything in
+        //# that stands in one of them, or appends to it.
+        log.sync_names()?;
+    }
     let mut active = None;
     for (at, number) in numbers.iter().enumerate() {
         let segment = log.segment(*number)?;

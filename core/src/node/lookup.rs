@@ -240,6 +240,11 @@ impl Lookup {
             .max_by_key(|(_, record)| (record.id(), is_whole(record)))
     }
 
+    /// Whether anyone holds a newer record than this one.
+    pub(super) fn is_outdone(&self, of: RecordId) -> bool {
+        self.newest().is_some_and(|(_, newest)| newest.id() > of)
+    }
+
     /// The records that were told of.
     pub(super) fn records(&self) -> impl Iterator<Item = &StoredRecord> {
         self.told().filter_map(|(_, record)| record)

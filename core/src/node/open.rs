@@ -316,6 +316,9 @@ impl Opening {
         if self.lookup.named().is_some() {
             return Ok(Some(open));
         }
+        if self.lookup.is_outdone(id) {
+            return self.look_again(ctx);
+        }
         let copies = self.copies(id);
         if copies >= usize::from(ctx.config.durable) || self.fresh.is_none() {
             //# READ-5: A reader SHOULD hand on the newest record, which it has opened,
@@ -334,6 +337,14 @@ impl Opening {
             late: false,
         }));
         self.copy(ctx)
+    }
+
+    /// An answer that came since has told of a newer record: it must not make
+    /// up the quorum that confirms an older one.
+    fn look_again(&mut self, ctx: &mut Ctx) -> Result<Option<Open>, OpError> {
+        self.state = State::Looking;
+        ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
+        self.look(ctx).map(|()| None)
     }
 
     /// How many replicas are known to hold this record, or a newer one.
@@ -359,6 +370,9 @@ impl Opening {
         //# unconfirmed, and how many there were of how many; or fail, if its caller wants only
         //# what is confirmed.
         let id = copying.record.id();
+        if self.lookup.is_outdone(id) {
+            return self.look_again(ctx);
+        }
         for node in self.lookup.stale(id) {
             copying.others.entry(node).or_insert_with(|| {
                 let waiter = Waiter::Op(self.op, Step::Copies);

@@ -318,6 +318,35 @@ fn a_version_that_cannot_be_brought_to_w_replicas_is_unconfirmed_in_numbers() {
 }
 
 #[test]
+fn a_late_answer_with_a_newer_version_does_not_confirm_an_older_one() {
+    let (old, new) = (old(), new());
+    let mut fetched = 0;
+    for (first, second) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        let mut three = Three::new();
+        let mut held = [Some(&new); 3];
+        held[first] = Some(&old);
+        three.hold(held);
+        three.cluster.members[3 - first - second].silent = true;
+        let op = three.begin(get_of("a"));
+        assert!(three.serve(first));
+        three.cluster.host.pass(Duration::from_secs(6));
+        three.cluster.host.read(op);
+        if three.cluster.host.result(op).is_some() {
+            // It was the one that was asked for all of it at once.
+            continue;
+        }
+        fetched += 1;
+        // While it is asked for the rest, another tells of the new one.
+        assert!(three.serve(second) && three.serve(first));
+        let Ok(Outcome::Read(file)) = three.end(op) else {
+            panic!("it is read");
+        };
+        assert_eq!((file.id, file.unconfirmed), (new.id(), None));
+    }
+    assert!(fetched >= 4, "{fetched}");
+}
+
+#[test]
 fn a_replica_that_never_answers_a_copy_does_not_hold_a_get_up_for_ever() {
     let (mut three, old, new) = (Three::new(), old(), new());
     three.hold([Some(&new), Some(&old), Some(&old)]);
