@@ -111,3 +111,34 @@ fn what_a_start_could_not_sync_the_next_one_does_not_believe() {
         is_whole(&disk, 2);
     }
 }
+
+/// Fills segment after segment while this goes wrong, and loses in a power cut
+/// all that can be lost.
+fn churn(seed: u64, faults: DiskFaults) {
+    let disk = made(seed, 1);
+    let store = open(&disk).unwrap();
+    disk.set_faults(DiskFaults {
+        lose: 1_000_000,
+        ..faults
+    });
+    for number in 0..100 {
+        let map = format!("map {number}").repeat(100);
+        let put = DiskKind::PutMembers(map.into());
+        store.commit(vec![store.prepare(DiskOp::detached(put))]);
+    }
+    disk.crash();
+    disk.set_faults(DiskFaults::none());
+    let store = open(&disk).unwrap();
+    assert_eq!(store.recovery().damaged, 0, "seed {seed}");
+}
+
+#[test]
+fn no_segment_is_removed_before_the_index_has_forgotten_it_for_good() {
+    for seed in 0..200 {
+        let full = DiskFaults {
+            full: 50_000,
+            ..DiskFaults::none()
+        };
+        churn(seed, full);
+    }
+}
