@@ -142,3 +142,14 @@ fn no_segment_is_removed_before_the_index_has_forgotten_it_for_good() {
         churn(seed, full);
     }
 }
+
+#[test]
+fn an_index_made_anew_has_its_name_for_good_before_a_segment_is_removed() {
+    for seed in 0..400 {
+        let failing = DiskFaults {
+            sync_error: 20_000,
+            ..DiskFaults::none()
+        };
+        churn(seed, failing);
+    }
+}
