@@ -199,7 +199,8 @@ impl<V: Vfs> Store<V> {
 
     /// Runs `fill` to stage entries, writes and syncs them as one group, and
     /// brings the index up to them. If it fails, log and index are as before,
-    /// except after [`DiskError::SyncFailed`].
+    /// except after [`DiskError::SyncFailed`]. With `flush` it fails unless the
+    /// index is durable; `fill` must stage no entries then.
     pub(crate) fn group<T>(
         &self,
         writer: &mut Writer<V::File>,
@@ -224,13 +225,13 @@ impl<V: Vfs> Store<V> {
         let written = self.write_group(&writer.state, &active, &mut buffer, durable, fill);
         let bytes = buffer.len() as u64;
         writer.buffer = buffer;
-        let value = match written {
+        let (value, behind) = match written {
             Ok((value, state, shares)) => {
                 writer.state = state;
                 for (number, share) in shares {
                     writer.segments.entry(number).or_default().share = share;
                 }
-                value
+                (value, None)
             }
             Err(WriteError::Body(error)) => return Err(self.undo(writer, &active, error)),
             Err(WriteError::Commit(error, value)) => {
@@ -245,7 +246,7 @@ impl<V: Vfs> Store<V> {
                 if writer.state.tail != end {
                     return Err(self.sync_failed());
                 }
-                value
+                (value, Some(error))
             }
         };
         if let Some(info) = writer.segments.get_mut(&active.number) {
@@ -254,13 +255,17 @@ impl<V: Vfs> Store<V> {
         self.space
             .live
             .store(writer.state.live(), Ordering::Relaxed);
-        writer.groups_behind = if durable { 0 } else { writer.groups_behind + 1 };
-        writer.bytes_behind = if durable {
-            0
-        } else {
-            writer.bytes_behind + bytes
+        (writer.groups_behind, writer.bytes_behind) = match (durable, &behind) {
+            (true, None) => (0, 0),
+            // Not at once again, as it costs a replay.
+            (true, Some(_)) => (1, 0),
+            (false, _) => (writer.groups_behind + 1, writer.bytes_behind + bytes),
         };
-        Ok(value)
+        match behind {
+            // The index that was opened again is not durable, though it has all.
+            Some(error) if flush => Err(index_error(&error)),
+            _ => Ok(value),
+        }
     }
 
     fn write_group<T>(

@@ -229,6 +229,9 @@ fn open_index<V: Vfs>(
     // One empty transaction makes the tables.
     let made = index.write(true, &State::new(*store), |_| Ok::<_, ReplayError>(()));
     let ((), state, _) = made.map_err(|error| replay_error(error.into()))?;
+    // An older index that came back with its name would name what has been
+    // removed since.
+    vfs.sync_dir("").map_err(OpenError::io("sync", ""))?;
     let mut replayed = replay(log, &index, state, recovery).map_err(replay_error)?;
     replayed.forgotten = forgotten;
     Ok((index, replayed))

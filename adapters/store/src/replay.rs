@@ -161,6 +161,12 @@ pub(crate) fn replay<V: Vfs>(
             let from = if known { run.state.tail } else { HEADER };
             recovery.cut_bytes += rewrite_last_group(&segment, from, &run.gaps)?;
         }
+        if newest {
+            // Before the index names any of it: an index that outlives a start
+            // whose sync fails would tell the next that nothing is to be
+            // written again.
+            segment.file.sync()?;
+        }
         let contiguous = at > 0 && numbers.get(at - 1).is_some_and(|n| n + 1 == *number);
         let (end, len) = run.segment(index, &segment, contiguous)?;
         active = segment.first_sequence.is_some().then(|| segment.clone());
@@ -168,13 +174,10 @@ pub(crate) fn replay<V: Vfs>(
             //# STORE-17: Only what lies behind the last true entry of the newest segment may be
             //# cut off,
             segment.file.set_len(end)?;
+            segment.file.sync()?;
             recovery.cut_bytes += len - end;
         } else if end < len {
             recovery.damaged += 1;
-        }
-        if newest {
-            // Its last group may have been written and not yet synced.
-            segment.file.sync()?;
         }
     }
     recovery.damaged += run.gaps.lost;
