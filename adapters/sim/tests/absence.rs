@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use peerhold_core::{ClusterKey, Event, Get, Limits, Name, OpError, PeerFault};
 use peerhold_sim::{Cluster, Plan};
 use support::{cluster, noise};
@@ -272,7 +273,9 @@ fn everything_is_there_after_all_have_been_restarted() {
 fn a_stale_replica_is_mended_by_a_read() {
     let mut cluster = cluster(11);
     let writer = cluster.namespace();
-    cluster.put(0, &writer, "name", b"old").unwrap();
+    let put = cluster.begin_put(0, &writer, "name", Bytes::from_static(b"old"));
+    cluster.finish(put).result.unwrap().unwrap();
+    assert!(cluster.settle(put, Duration::from_secs(5)));
     cluster.kill(2);
     cluster.put(0, &writer, "name", b"new").unwrap();
     // The one who owes is away, so only the reader can tell node 2.
