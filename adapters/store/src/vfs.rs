@@ -16,7 +16,7 @@ use std::io;
 pub use self::fail::FailAfter;
 pub use self::mem::MemVfs;
 #[cfg(unix)]
-pub use self::os::OsVfs;
+pub use self::os::{OsLock, OsVfs};
 
 /// What stands under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,7 +52,7 @@ impl OsVfs {
 
 impl Vfs for OsVfs {
     type File = File;
-    type Lock = File;
+    type Lock = OsLock;
 
     fn create_new(&self, path: &str) -> io::Result<File> {
         options().create_new(true).open(self.inside(path)?)
@@ -120,16 +120,29 @@ impl Vfs for OsVfs {
         }
     }
 
-    fn try_lock(&self, path: &str) -> io::Result<Option<File>> {
+    fn try_lock(&self, path: &str) -> io::Result<Option<OsLock>> {
         let file = options()
             .create(true)
             .truncate(false)
             .open(self.inside(path)?)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(OsLock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+pub struct OsLock(File);
+
+/// A child of this process that has not begun its own program yet has the
+/// file too, and to close it here would leave the lock to the child.
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // It is closed next, which is as good where there is no child.
+        let _ = self.0.unlock();
     }
 }
 
@@ -174,4 +187,22 @@ fn options() -> OpenOptions {
 
 fn not_ours(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_free_though_a_child_still_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = OsVfs::new(dir.path()).unwrap();
+        let lock = vfs.try_lock("lock").unwrap().unwrap();
+        // As a child has it until it begins its own program.
+        let childs = lock.0.try_clone().unwrap();
+        assert!(vfs.try_lock("lock").unwrap().is_none());
+        drop(lock);
+        assert!(vfs.try_lock("lock").unwrap().is_some());
+        drop(childs);
+    }
 }
