@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc crash-states sim bench fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim bench abuse fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ crash-states: ## every state in which a crash may leave a store (ARGS="--small -
 
 bench: ## all benches
 	$(CARGO) bench -p peerhold-benches
+
+abuse: ## what honest peers notice of abusers, on every driver
+	$(CARGO) bench -p peerhold-benches --profile $(PROFILE) --bench abuse
 
 # 20 fixed seeds, then fresh ones by the commit.
 SIM_MINUTES ?= 3.5

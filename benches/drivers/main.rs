@@ -14,6 +14,7 @@
 //! seconds. CPU time and wake-ups are known on Linux only.
 
 mod floor;
+mod kind;
 mod node;
 mod process;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use peerhold_benches::{KIB, MIB, median};
 
-use node::Kind;
+use kind::Kind;
 use process::Child;
 
 /// What a run is made of.

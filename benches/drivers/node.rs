@@ -2,8 +2,7 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::str::FromStr;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +10,7 @@ use peerhold_benches::{KIB, MIB, noise, writer as namespace};
 use peerhold_core::{Bootstrap, ClusterKey, Forget, Get, Name, Put};
 use peerhold_host::{Client, HostConfig};
 
+use crate::kind::{Kind, open};
 use crate::process::{tell, tell_usage, wait_for_end};
 use crate::{IN_FLIGHT, SMALL};
 
@@ -18,35 +18,6 @@ use crate::{IN_FLIGHT, SMALL};
 const PIECE: usize = 256 * KIB;
 /// How long a node may take to end.
 const END: Duration = Duration::from_secs(20);
-
-/// A driver.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Smol,
-    Tokio,
-    Mio,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Smol, Self::Tokio, Self::Mio];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Smol => "smol",
-            Self::Tokio => "tokio",
-            Self::Mio => "mio",
-        }
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let kind = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        kind.ok_or(format!("there is no driver {name}"))
-    }
-}
 
 /// A node that runs, on a thread that does nothing else.
 struct Node {
@@ -60,28 +31,7 @@ impl Node {
         let mut config = HostConfig::new(dir, ClusterKey::from_bytes([9; 32]))?;
         config.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
         config.node.bootstrap = others.iter().map(|addr| Bootstrap::from(*addr)).collect();
-        let (client, addrs, thread) = match kind {
-            Kind::Smol => {
-                let (handle, driver) = peerhold_smol::open(config)?;
-                let thread = thread::spawn(|| smol::block_on(driver));
-                (handle.client().clone(), handle.addrs().to_vec(), thread)
-            }
-            Kind::Tokio => {
-                let (handle, driver) = peerhold_tokio::open(config)?;
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                let thread = thread::spawn(move || {
-                    runtime.block_on(driver).expect("it has a runtime");
-                });
-                (handle.client().clone(), handle.addrs().to_vec(), thread)
-            }
-            Kind::Mio => {
-                let (handle, driver) = peerhold_mio::open(config)?;
-                let thread = thread::spawn(move || driver.run().expect("it can be polled"));
-                (handle.client().clone(), handle.addrs().to_vec(), thread)
-            }
-        };
+        let (client, addrs, thread) = open(kind, config)?;
         Ok(Self {
             client,
             addr: addrs[0],

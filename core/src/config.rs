@@ -242,7 +242,9 @@ impl Config {
 /// A node's ceilings, in users' units. Inner bounds derive from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at once, both ways, admitted or not.
+    /// Connections open at once, both ways, admitted or not. Half of them, at
+    /// most, are of peers that have come and are not admitted yet; where more
+    /// come, the one gives way that has been on its way for longest.
     pub connections: u32,
     /// Operations that the embedder runs at once.
     pub operations: u32,
@@ -268,6 +270,14 @@ pub struct Limits {
     /// no get answers with less later; about 300 bytes of memory each. Of more
     /// names those that were not read or written for longest are forgotten.
     pub seen: u32,
+    /// Bytes of sessions that go out in a second, to all peers together, or
+    /// `None` for as many as they take: at least 64 KiB. Peers that wait have
+    /// equal parts of it. Secure channels add some 2 percent, and 4 KiB for each
+    /// that opens.
+    pub upload: Option<u64>,
+    /// The same of bytes that come in: what is above it is left to wait in its
+    /// socket, which slows its sender down.
+    pub download: Option<u64>,
 }
 
 impl Default for Limits {
@@ -283,9 +293,19 @@ impl Default for Limits {
             debts: 65_536,
             peer_bytes: None,
             seen: 16_384,
+            upload: None,
+            download: None,
         }
     }
 }
+
+/// Bytes of answers that a session may have queued whatever others have: as
+/// long as the longest.
+pub(crate) const ANSWERS_SURE: usize = 64 << 10;
+
+/// The least bandwidth, in bytes per second: with less, a session's requests
+/// and signs of life would be late.
+pub(crate) const BANDWIDTH_MIN: u64 = 64 << 10;
 
 /// Control messages may be this large; the member map must fit in one.
 const MEMBERS_MAX: u32 = 1000;
@@ -316,6 +336,11 @@ impl Limits {
         if let Some(bytes) = self.peer_bytes.filter(|bytes| *bytes < BLOB_MAX as u64) {
             return Err(ConfigError::PeerBytes(bytes));
         }
+        for bandwidth in [self.upload, self.download].into_iter().flatten() {
+            if bandwidth < BANDWIDTH_MIN {
+                return Err(ConfigError::LittleBandwidth(bandwidth));
+            }
+        }
         // A share has room for two chunks, and for what a list of the most members
         // takes beside its operation's own room.
         let share = (listing_blocks(self.members as usize) - 1).max(2) * BLOB_MAX;
@@ -329,6 +354,20 @@ impl Limits {
             });
         }
         Ok(())
+    }
+
+    /// The most bytes of answers, beside the blobs that `memory` counts, that
+    /// wait in sessions for their peers to take them: where peers take nothing,
+    /// look-ups and lists beyond an eighth of `memory` are refused as busy, but
+    /// for the first 64 KiB of each session.
+    pub const fn answers_max(&self) -> usize {
+        self.answers_common() + self.connections as usize * 2 * ANSWERS_SURE
+    }
+
+    /// Beyond so many bytes of answers in all sessions, a session has only those
+    /// of which it is sure.
+    pub(crate) const fn answers_common(&self) -> usize {
+        self.memory / 8
     }
 
     /// One of the four equal shares of the memory that operations' own blobs

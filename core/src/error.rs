@@ -79,6 +79,9 @@ pub enum ConfigError {
         /// The least that works.
         needed: usize,
     },
+    /// Less bandwidth than a session needs.
+    #[error("{0} bytes per second are too few for sessions to stand: at least 65,536")]
+    LittleBandwidth(u64),
     /// A peer could not have one blob kept.
     #[error("{0} bytes on their way for one peer are too few: at least 1,048,584, one blob")]
     PeerBytes(u64),
@@ -148,8 +151,9 @@ pub enum PeerFault {
     /// It exceeded the requests that it was told it may have outstanding.
     #[error("it has more requests outstanding than it was told it may")]
     TooManyRequests,
-    /// It was silent for too long, or took nothing of what was sent to it.
-    #[error("it was silent, or took nothing, for too long")]
+    /// It was silent for too long, took nothing of what was sent to it, or did
+    /// not come to the end of a frame.
+    #[error("it was silent, took nothing, or left a frame unfinished, for too long")]
     Silent,
 }
 

@@ -197,6 +197,10 @@ pub enum Event {
         /// How it ended.
         reason: Option<CloseReason>,
     },
+    /// More peers come than there are places for: one that was not admitted
+    /// yet has been closed for another, or another was turned away. Told at most
+    /// once a second.
+    Crowded,
     /// The member map changed.
     Members,
     /// A peer has for long placed by other members, weights or zones than this
@@ -270,7 +274,8 @@ pub enum Event {
     /// Something was damaged in this store. What others hold of it is read from
     /// them.
     Damaged(Damage),
-    /// The store failed at something that no operation waits for.
+    /// The store failed at something that no operation waits for, or at what
+    /// peers ask of it: of that it is told at most once a second.
     Trouble(DiskError),
 }
 
@@ -477,6 +482,8 @@ pub enum Wake {
     Dial,
     /// A peer's member map that differs.
     Members,
+    /// Bytes that wait for their turn.
+    Bandwidth,
 }
 
 /// A look at a node, for people and for tests.

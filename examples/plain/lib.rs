@@ -126,7 +126,7 @@ impl Driver {
         match news {
             News::Wake => {}
             News::Accepted(result) => self.accepted(result),
-            News::Dialled(conn, Err(_)) => self.engine.dial_failed(conn),
+            News::Dialled(conn, Err(error)) => self.engine.dial_failed(conn, &error),
             News::Dialled(conn, Ok(stream)) => {
                 // It may have been given up meanwhile.
                 if self.engine.dialled(conn) {
@@ -173,7 +173,7 @@ impl Driver {
             match helper(&self.tell, move |it| News::Dialled(conn, connect(it))) {
                 // It is told once, and ends after that.
                 Ok(dialler) => _ = say(&dialler, ()),
-                Err(_) => self.engine.dial_failed(conn),
+                Err(error) => self.engine.dial_failed(conn, &error),
             }
         }
         while self.engine.poll_listener().is_some() {

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,6 @@ use peerhold_host::{ClientError, StartError};
 use tempfile::TempDir;
 
 use crate::lab::{Lab, SOON, alone, bytes, get, put, stop_all};
-
-/// In whose process nothing else runs.
-const ALONE: &str = "PEERHOLD_CONFORMANCE_ALONE";
 
 /// What is in use by somebody else.
 pub fn a_port_or_directory_in_use_is_said_plainly(lab: &Lab) {
@@ -201,17 +197,8 @@ pub fn nothing_is_left_after_fifty_starts_and_stops(lab: &Lab) {
         eprintln!("{}: not run, as there is no /proc to count in", lab.test());
         return;
     }
-    // By itself in a process, as other tests' threads come and go.
-    if std::env::var_os(ALONE).is_none() {
-        let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", lab.test(), "--test-threads", "1"])
-            .args(["--include-ignored"])
-            .env(ALONE, "1")
-            .output()
-            .unwrap();
-        let said = [&run.stdout[..], &run.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    // Other tests' threads come and go.
+    if !lab.is_alone("exec \"$@\"") {
         return;
     }
     let round = |abrupt: bool| {
@@ -237,7 +224,7 @@ pub fn nothing_is_left_after_fifty_starts_and_stops(lab: &Lab) {
 /// How many threads and descriptors the process has. A thread that has been
 /// joined may be listed for a moment longer, and a socket may, so a number that
 /// is `wanted` is waited for.
-fn left(wanted: Option<(usize, usize)>) -> (usize, usize) {
+pub(crate) fn left(wanted: Option<(usize, usize)>) -> (usize, usize) {
     let count = |dir| fs::read_dir(dir).unwrap().count();
     let until = Instant::now() + Duration::from_secs(20);
     let mut same = 0;

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::task::{Context, Poll, Waker};
@@ -71,6 +72,28 @@ impl Lab {
     /// The name of the test that this is.
     pub(crate) fn test(&self) -> &'static str {
         self.test
+    }
+
+    /// Whether this process runs this test and nothing else. If not, one that
+    /// does is started by this line of a shell, in which `"$@"` is the test, and
+    /// must pass.
+    pub(crate) fn is_alone(&self, line: &str) -> bool {
+        const ALONE: &str = "PEERHOLD_CONFORMANCE_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        let run = Command::new("sh")
+            .args(["-c", line, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", self.test, "--test-threads", "1"])
+            .args(["--include-ignored"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let said = [&run.stdout[..], &run.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+        false
     }
 
     /// Opens a node without running it.

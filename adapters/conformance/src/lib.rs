@@ -66,6 +66,9 @@
 //! do, and how fast it is. Its package's own tests have what is particular to
 //! it, as readers and writers of its runtime.
 
+pub mod abusers;
+
+mod abuse;
 mod account;
 mod admission;
 mod between;
@@ -84,6 +87,7 @@ pub use peerhold_host;
 
 /// Every case, by name: what each shows. [`suite!`] makes tests of them.
 pub mod cases {
+    pub use crate::abuse::*;
     pub use crate::account::*;
     pub use crate::admission::*;
     pub use crate::ends::*;
@@ -150,7 +154,7 @@ macro_rules! suite {
             a_peer_that_is_sent_away_while_it_sends_gets_all_that_was_sent_to_it,
             a_plaintext_peer_is_refused_and_told_of_by_both,
             addresses_that_cannot_be_dialled_are_told_of,
-            connections_beyond_the_limit_are_dropped_at_once,
+            whoever_comes_takes_the_place_of_who_says_nothing,
             a_deadline_wakes_a_node_to_which_nothing_else_happens,
             a_peer_that_is_half_open_is_given_up_and_met_anew,
             a_peer_that_resets_in_mid_frame_is_met_anew_wherever_that_was,
@@ -158,6 +162,12 @@ macro_rules! suite {
             of_two_that_dial_each_other_at_once_one_session_remains,
             a_peer_that_ends_is_noticed_at_once,
             one_peer_that_floods_holds_up_nobody_else,
+            // Abuse, and ceilings.
+            an_honest_peer_is_served_while_all_kinds_of_abusers_are_connected,
+            without_descriptors_a_node_waits_and_goes_on_when_there_are_some,
+            a_store_that_is_full_refuses_tells_and_recovers,
+            bandwidth_is_kept_to,
+            limits_that_need_more_descriptors_than_there_may_be_are_refused,
             // Who may come in.
             who_proves_no_cluster_key_is_refused_and_told_of_by_both,
             a_node_that_is_not_the_one_expected_is_not_spoken_to,
@@ -199,6 +209,7 @@ mod tests {
     fn every_case_is_in_the_suite() {
         let suite = include_str!("lib.rs");
         let sources = [
+            include_str!("abuse.rs"),
             include_str!("account.rs"),
             include_str!("admission.rs"),
             include_str!("ends.rs"),

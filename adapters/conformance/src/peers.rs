@@ -140,28 +140,25 @@ pub fn addresses_that_cannot_be_dialled_are_told_of(lab: &Lab) {
     undialled("192.0.2.1:4100", true);
 }
 
-/// A node has as many connections as it may, and then takes no more.
-pub fn connections_beyond_the_limit_are_dropped_at_once(lab: &Lab) {
+/// Of those who come and are not admitted there are half as many as a node has
+/// connections, and whoever comes then is heard.
+pub fn whoever_comes_takes_the_place_of_who_says_nothing(lab: &Lab) {
     let member = lab.start(|config| {
-        config.node.limits.connections = 2;
+        config.node.limits.connections = 4;
         config.open_timeout = Duration::from_secs(600);
+        config.node.timing.admission = Duration::from_secs(600);
     });
-    let connect = || TcpStream::connect(member.addr()).unwrap();
-    let ended = |mut socket: &TcpStream| matches!(socket.read(&mut [0]), Ok(0) | Err(_));
-    let taken = [connect(), connect()];
-    assert!(ended(&connect()));
-    drop(taken);
-    // One that is accepted is heard.
-    loop {
-        let mut socket = connect();
-        let heard = socket.write_all(b"GET / HTTP/1.1\r\n\r\n").is_ok() && {
-            let mut answer = Vec::new();
-            socket.read_to_end(&mut answer).is_ok() && !answer.is_empty()
-        };
-        if heard {
-            break;
-        }
-    }
+    let mut notices = member.notices();
+    let silent: Vec<TcpStream> = (0..4)
+        .map(|_| TcpStream::connect(member.addr()).unwrap())
+        .collect();
+    let mut ended = silent.iter().take(2);
+    assert!(ended.all(|mut socket| matches!(socket.read(&mut [0]), Ok(0) | Err(_))));
+    member.told(&mut notices, |notice| {
+        matches!(notice, Notice::Crowded).then_some(())
+    });
+    let answer = told(member.addr(), b"GET / HTTP/1.1\r\n\r\n", false);
+    assert!(!answer.is_empty(), "it is heard");
     member.stop();
 }
 

@@ -311,7 +311,8 @@ impl Engine {
             ask.answer(&mut self.node, now);
         }
         self.advance_end(post.limit);
-        let more = self.drain();
+        let opening = self.conns.next_openings();
+        let more = self.drain() || opening;
         self.keep_tape();
         if std::mem::take(&mut self.changed) {
             self.shared.changed();
@@ -442,6 +443,7 @@ impl Engine {
                 fault,
                 reason,
             },
+            Event::Crowded => Notice::Crowded,
             Event::Members => Notice::Members,
             Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },

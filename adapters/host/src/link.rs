@@ -180,6 +180,8 @@ impl Link {
                 break;
             }
         }
+        // It is told when that comes.
+        self.more |= self.stage == Stage::Closing && node.sends_later(conn);
         self.channel.seal(&mut self.outbox)?;
         match self.stage == Stage::Closing && !self.more {
             true => self.channel.close(&mut self.outbox),

@@ -114,8 +114,12 @@ impl Identity {
         }
     }
 
-    /// This identity as the end of secure channels.
-    pub(crate) fn endpoint(&self, limits: Limits) -> Result<Endpoint, ChannelError> {
+    /// This identity as the end of secure channels, for whoever speaks to nodes
+    /// without an engine.
+    ///
+    /// # Errors
+    /// If secure channels cannot be made of this machine's cryptography.
+    pub fn endpoint(&self, limits: Limits) -> Result<Endpoint, ChannelError> {
         Endpoint::new(self.key.clone(), limits)
     }
 
@@ -248,6 +252,41 @@ fn refuse_exposed(_: &Path, _: &File) -> Result<(), KeyError> {
 }
 
 /// A new file that only its owner may read.
+/// Whether an error says that this machine has no more of something, rather
+/// than what another one has answered.
+pub(crate) fn is_scarcity(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let scarce = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::ADDRNOTAVAIL,
+        ];
+        Errno::from_io_error(error).is_some_and(|errno| scarce.contains(&errno))
+    }
+    #[cfg(not(unix))]
+    {
+        let kinds = [io::ErrorKind::OutOfMemory, io::ErrorKind::AddrNotAvailable];
+        kinds.contains(&error.kind())
+    }
+}
+
+/// How many file descriptors this process may have at most, where the system
+/// says so.
+pub(crate) fn descriptors_max() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+    #[cfg(not(unix))]
+    {
+        None
+    }
+}
+
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -195,7 +195,7 @@ impl Driver {
         let token = fresh(&mut self.last, self.listeners.len(), &self.conns);
         match Socket::dial(addr, self.poll.registry(), token) {
             Ok(socket) => self.insert(conn, socket),
-            Err(_) => self.engine.dial_failed(conn),
+            Err(error) => self.engine.dial_failed(conn, &error),
         }
     }
 

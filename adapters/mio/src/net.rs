@@ -186,8 +186,8 @@ impl Socket {
                 self.writable = false;
                 false
             }
-            Err(_) => {
-                engine.dial_failed(conn);
+            Err(error) => {
+                engine.dial_failed(conn, &error);
                 false
             }
         }

@@ -99,8 +99,8 @@ impl Socket {
                     engine.dialled(conn);
                     *self = Self::open(stream);
                 }
-                Poll::Ready(Err(_)) => {
-                    engine.dial_failed(conn);
+                Poll::Ready(Err(error)) => {
+                    engine.dial_failed(conn, &error);
                     // A future that is done is not to be polled again.
                     *self = Self::Failed;
                 }

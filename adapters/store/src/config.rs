@@ -35,7 +35,13 @@ pub struct StoreConfig {
     /// Check every page of the index when it is opened. Costs one read of it;
     /// without, damage to it is met later, and as a failure of the store.
     pub index_check: bool,
-    /// Most live bytes the store holds, or `None` for what the disk takes.
+    /// Most live bytes the store holds, or `None` for what the disk takes. What
+    /// would be more is refused with [`DiskError::NoSpace`], before anything is
+    /// fetched for it, until something is forgotten. What forgetting, compaction
+    /// and the log's dead bytes need comes on top: less than as much again with
+    /// the default `compact_below_percent`.
+    ///
+    /// [`DiskError::NoSpace`]: peerhold_core::disk::DiskError::NoSpace
     pub capacity_bytes: Option<u64>,
     /// Most bytes that the store holds of one namespace, or `None` for what
     /// fits: blobs that it claims, and its records as they stand in the log. A
@@ -78,6 +84,14 @@ impl StoreConfig {
             open_segments: 64,
             damaged_files_max: 16,
         }
+    }
+
+    /// The most file descriptors that the store has open at once, where so many
+    /// threads prepare operations: segments, what each thread writes or reads
+    /// and the directory that it syncs, and the index, the lock and what a
+    /// commit opens.
+    pub const fn descriptors(&self, threads: usize) -> usize {
+        self.open_segments + 2 * threads + 6
     }
 
     pub(crate) fn check(&self) -> Result<(), OpenError> {

@@ -12,6 +12,7 @@ use rand_core::Rng;
 use super::book::Book;
 use super::events::Events;
 use super::membership::Heard;
+use super::pace::Pace;
 use super::queues::{Budget, DiskQueue, JobQueue};
 use super::roll::{Roll, fingerprint};
 use super::seen::Seen;
@@ -49,6 +50,10 @@ pub(super) enum Timer {
     Map(NodeId),
     /// Another try at loading the store.
     Load,
+    /// The next turn of what goes out.
+    Upload,
+    /// The next turn of what comes in.
+    Download,
 }
 
 impl Timer {
@@ -61,6 +66,7 @@ impl Timer {
             Self::Retry(_) | Self::Progress(_) | Self::Debts | Self::Load => Wake::Operation,
             Self::Dial => Wake::Dial,
             Self::Map(_) => Wake::Members,
+            Self::Upload | Self::Download => Wake::Bandwidth,
         }
     }
 }
@@ -93,6 +99,9 @@ pub(super) struct Ctx {
     pub(super) sessions: BTreeMap<ConnId, Session>,
     /// Connections named by [`crate::Node::accept`] and not opened yet.
     pub(super) accepted: BTreeSet<ConnId>,
+    /// Those of them, and of the sessions, whose peer has come and is not
+    /// admitted yet.
+    pub(super) coming: BTreeSet<ConnId>,
     /// Connections that the driver is dialling.
     pub(super) dialling: BTreeSet<ConnId>,
     /// What peers with a session have told of members.
@@ -141,6 +150,12 @@ pub(super) struct Ctx {
     pub(super) get_pool: Budget,
     pub(super) receive_pool: Budget,
     pub(super) serve_pool: Budget,
+    pub(super) upload: Pace,
+    pub(super) download: Pace,
+    /// When it was last told that those who come are too many.
+    pub(super) crowded: Option<Instant>,
+    /// When it was last told that the store fails peers.
+    pub(super) troubled: Option<Instant>,
 }
 
 /// Slots whose order is kept in memory.
@@ -155,6 +170,8 @@ impl Ctx {
         let disk = DiskQueue::new(config.limits.disk_operations as usize);
         let members = Roll::new(&config);
         let denied = config.deny.iter().copied().collect();
+        let (upload, download) = (config.limits.upload, config.limits.download);
+        let (upload, download) = (Pace::new(upload), Pace::new(download));
         Self {
             config,
             now,
@@ -170,6 +187,7 @@ impl Ctx {
             candidates: fingerprint(&[]),
             sessions: BTreeMap::new(),
             accepted: BTreeSet::new(),
+            coming: BTreeSet::new(),
             dialling: BTreeSet::new(),
             heard: BTreeMap::new(),
             denied,
@@ -199,6 +217,10 @@ impl Ctx {
             get_pool: share,
             receive_pool: share,
             serve_pool: share,
+            upload,
+            download,
+            crowded: None,
+            troubled: None,
         }
     }
 

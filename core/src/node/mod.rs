@@ -18,6 +18,7 @@ mod lookup;
 mod membership;
 mod merge;
 mod open;
+mod pace;
 mod pages;
 mod peers;
 mod put;
@@ -35,6 +36,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
@@ -49,6 +51,7 @@ use self::get::GetOp;
 use self::grants::Authorities;
 use self::put::PutOp;
 use self::serve::Serves;
+use self::session::Session;
 use self::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::config::Config;
 use crate::disk::{
@@ -67,6 +70,9 @@ use crate::version::Version;
 
 /// Bytes that a driver may hand over at once.
 const READ_BYTES: usize = 256 << 10;
+
+/// How often it is told that the store fails at what peers ask of it.
+const TROUBLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Deadlines that one call handles; the next comes at once.
 const TIMERS_PER_CALL: usize = 256;
@@ -123,16 +129,19 @@ impl Node {
         })
     }
 
-    /// Names a connection that the driver has accepted. Refused if there are
-    /// as many as may be, or if the driver has not drained what there is.
+    /// Names a connection that the driver has accepted. Where those that are
+    /// not admitted yet have all places that they may have, the one among them
+    /// that came first is closed for it. Refused if there is none, or if the
+    /// driver has not drained what there is.
     pub fn accept(&mut self, now: Instant) -> Result<ConnId, Busy<()>> {
         self.at(now);
         let limit = self.ctx.config.limits.connections as usize;
-        if self.ctx.connections() >= limit || self.ctx.events.len() > 4 * limit {
+        if self.ctx.events.len() > 4 * limit || !self.ctx.make_place() {
             return Err(Busy(()));
         }
         let conn = ConnId::from_mint(&mut self.ctx.mint);
         self.ctx.accepted.insert(conn);
+        self.ctx.coming.insert(conn);
         self.ctx
             .arm(Timer::Admission(conn), self.ctx.config.timing.admission);
         Ok(conn)
@@ -296,7 +305,7 @@ impl Node {
     /// together, a blob's data as a slice of it.
     pub fn poll_transmit(&mut self, conn: ConnId, max: usize) -> Option<Bytes> {
         self.ctx.issue(conn);
-        let bytes = self.ctx.sessions.get_mut(&conn)?.transmit(max);
+        let bytes = self.ctx.transmit(conn, max);
         self.after_sent(conn);
         self.settle();
         bytes
@@ -364,8 +373,16 @@ impl Node {
         if self.paused || !(open || self.ctx.dialling.contains(&conn)) {
             0
         } else {
-            READ_BYTES
+            READ_BYTES.min(self.ctx.download.room(conn, self.ctx.now))
         }
+    }
+
+    /// Whether a connection has something to send that waits for its turn: it
+    /// is dirty when that comes.
+    pub fn sends_later(&self, conn: ConnId) -> bool {
+        let ctx = &self.ctx;
+        let waits = |session: &Session| session.has_output() && !session.is_closing();
+        ctx.sessions.get(&conn).is_some_and(waits) && ctx.upload.room(conn, ctx.now) == 0
     }
 
     /// A look at the node.
@@ -405,6 +422,9 @@ impl Node {
             return;
         };
         self.tell_damage(key, &result);
+        if task.is_for_peers() {
+            self.tell_trouble(&result);
+        }
         match task {
             DiskTask::Load => self.loaded(result),
             DiskTask::Reach(waiter) => self.ctx.local_answer(waiter, result),
@@ -430,6 +450,23 @@ impl Node {
                     self.ctx.events.push(Event::Trouble(error));
                 }
             }
+        }
+    }
+
+    /// Tells that the store fails at what peers ask of it, which nobody here
+    /// would hear of otherwise. Not each time: they ask often.
+    fn tell_trouble(&mut self, result: &Result<DiskData, DiskError>) {
+        let ctx = &mut self.ctx;
+        let due = |told: Instant| ctx.now >= told.saturating_add(TROUBLE_EVERY);
+        if let Err(error) = result
+            && matches!(
+                error,
+                DiskError::NoSpace | DiskError::SyncFailed | DiskError::Io(_)
+            )
+            && ctx.troubled.is_none_or(due)
+        {
+            ctx.troubled = Some(ctx.now);
+            ctx.events.push(Event::Trouble(error.clone()));
         }
     }
 
@@ -544,6 +581,7 @@ impl Node {
         match timer {
             Timer::Admission(conn) if self.ctx.accepted.remove(&conn) => {
                 // The channel has not even told who is there.
+                self.ctx.coming.remove(&conn);
                 self.ctx.events.push(Event::Close { conn });
             }
             Timer::Admission(conn) => self
@@ -556,6 +594,8 @@ impl Node {
             Timer::Debts => self.pay_all(),
             Timer::Map(peer) => self.on_map_differs(peer),
             Timer::Load => self.ctx.submit(DiskKind::Load, DiskTask::Load),
+            Timer::Upload => self.ctx.next_upload(),
+            Timer::Download => self.ctx.next_download(),
             Timer::Answer(op) | Timer::Retry(op) | Timer::Progress(op) => {
                 match self.ops.get_mut(&op) {
                     Some(Op::Put(put)) => put.timer(&mut self.ctx, timer),

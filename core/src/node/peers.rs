@@ -2,6 +2,7 @@
 //! signs of life, and the way from bytes to messages.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,8 +16,12 @@ use crate::error::PeerFault;
 use crate::id::{ConnId, NodeId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::output::Event;
+use crate::time::Instant;
 use crate::wire::frame::{Flags, Frame};
 use crate::wire::message::{PeersUpdate, kind};
+
+/// How often it is told that those who come are too many.
+const CROWDED_EVERY: Duration = Duration::from_secs(1);
 
 impl Ctx {
     /// Dials every address that is due and whose node has no session.
@@ -65,6 +70,84 @@ impl Ctx {
         })
     }
 
+    /// Makes a place for one more who comes. False if there is none.
+    ///
+    /// Who comes and says nothing, or little, would otherwise keep everybody out
+    /// for as long as admission may take; and those that are admitted, or
+    /// dialled by this node, are to have places whoever comes.
+    pub(super) fn make_place(&mut self) -> bool {
+        let limit = self.config.limits.connections as usize;
+        let full = self.connections() >= limit;
+        if !full && self.coming.len() < limit.div_ceil(2) {
+            return true;
+        }
+        let due = |told: Instant| self.now >= told.saturating_add(CROWDED_EVERY);
+        if self.crowded.is_none_or(due) {
+            self.crowded = Some(self.now);
+            self.events.push(Event::Crowded);
+        }
+        // Names rise: it is the one that came first.
+        let Some(first) = self.coming.pop_first() else {
+            return false;
+        };
+        if self.accepted.remove(&first) {
+            self.timers.cancel(Timer::Admission(first));
+            self.events.push(Event::Close { conn: first });
+            return true;
+        }
+        // It counts until the driver has closed it.
+        self.close(first, None);
+        !full
+    }
+
+    /// The next bytes for a connection, at most `max`, as far as it is its
+    /// turn. What a session that is over still has to say is not much, and
+    /// does not wait.
+    pub(super) fn transmit(&mut self, conn: ConnId, max: usize) -> Option<Bytes> {
+        let session = self.sessions.get_mut(&conn)?;
+        let room = match session.is_closing() {
+            true => usize::MAX,
+            false => self.upload.room(conn, self.now),
+        };
+        let bytes = session.transmit(max.min(room))?;
+        if self.upload.is_over(self.now) {
+            self.next_upload();
+        }
+        if let Some(next) = self.upload.moved(conn, bytes.len(), self.now) {
+            self.timers.set(Timer::Upload, next);
+        }
+        Some(bytes)
+    }
+
+    /// Bytes have come.
+    fn downloaded(&mut self, conn: ConnId, bytes: usize) {
+        if !self.sessions.contains_key(&conn) {
+            return;
+        }
+        if self.download.is_over(self.now) {
+            self.next_download();
+        }
+        if let Some(next) = self.download.moved(conn, bytes, self.now) {
+            self.timers.set(Timer::Download, next);
+        }
+    }
+
+    /// Who has waited for its turn may send again.
+    pub(super) fn next_upload(&mut self) {
+        self.dirty.extend(self.upload.next_turn());
+    }
+
+    /// Who has waited for its turn is read from again.
+    pub(super) fn next_download(&mut self) {
+        for conn in self.download.next_turn() {
+            if let Some(session) = self.sessions.get_mut(&conn) {
+                // That its frame is not here yet is this node's doing.
+                session.unfinished = session.unfinished.map(|_| self.now);
+            }
+            self.dirty.insert(conn);
+        }
+    }
+
     /// Connections that stand, are being made, or were accepted and not
     /// opened yet.
     pub(super) fn connections(&self) -> usize {
@@ -81,6 +164,7 @@ impl Ctx {
             return;
         }
         let was_admitted = session.is_admitted();
+        self.coming.remove(&conn);
         //# MSG-1: What is called a fault MUST end the session: the receiver closes the
         //# connection and acts neither on the frame at fault nor on any later one. What
         //# came before stands.
@@ -176,6 +260,7 @@ impl Node {
     pub(super) fn on_closed(&mut self, conn: ConnId, reason: Option<CloseReason>) {
         let ctx = &mut self.ctx;
         let waited = ctx.accepted.remove(&conn) || ctx.dialling.remove(&conn);
+        ctx.coming.remove(&conn);
         let random = u32::from_be_bytes(ctx.random());
         let mut failed = true;
         if waited {
@@ -214,6 +299,8 @@ impl Node {
         ctx.timers.cancel(Timer::Alive(conn));
         ctx.timers.cancel(Timer::Queue(conn));
         ctx.dirty.remove(&conn);
+        ctx.upload.forget(conn);
+        ctx.download.forget(conn);
         ctx.book
             .ended(conn, failed, ctx.now, random, &ctx.config.timing);
         ctx.arm_dial();
@@ -222,6 +309,7 @@ impl Node {
     }
 
     pub(super) fn on_received(&mut self, conn: ConnId, mut data: Bytes) {
+        self.ctx.downloaded(conn, data.len());
         loop {
             let Some(session) = self.ctx.sessions.get_mut(&conn) else {
                 return;
@@ -231,8 +319,16 @@ impl Node {
             }
             session.heard = self.ctx.now;
             let result = match session.decoder.decode(&mut data) {
-                Ok(None) => return,
-                Ok(Some(frame)) => self.on_frame(conn, frame),
+                Ok(None) => {
+                    if session.decoder.is_mid_frame() {
+                        session.unfinished.get_or_insert(self.ctx.now);
+                    }
+                    return;
+                }
+                Ok(Some(frame)) => {
+                    session.unfinished = None;
+                    self.on_frame(conn, frame)
+                }
                 Err(_) => Err(PeerFault::BadFrame),
             };
             if let Err(fault) = result {
@@ -317,6 +413,7 @@ impl Node {
             return;
         };
         session.admit(admitted);
+        ctx.coming.remove(&conn);
         let (peer, role) = (session.peer, session.role);
         ctx.timers.cancel(Timer::Admission(conn));
         let news = ctx.book.admitted(conn, peer);
@@ -444,18 +541,23 @@ impl Node {
             }
             Some(_) => {}
         }
-        if ctx.now >= session.heard.saturating_add(keep_alive) {
+        //# SESSION-10: A node MAY close a session on which a frame has been on its way for
+        //# the node's own idle time, but for time in which the node itself did not read.
+        let unfinished = session.unfinished.map(|since| since.saturating_add(idle));
+        if unfinished.is_some_and(|end| ctx.now >= end) {
+            return ctx.close(conn, Some(PeerFault::Silent));
+        }
+        let stuck = session.stuck.map(|since| since.saturating_add(idle));
+        let next = if ctx.now >= session.heard.saturating_add(keep_alive) {
             session.ping();
             ctx.dirty.insert(conn);
             let last = session.heard.saturating_add(idle);
-            ctx.timers.set(
-                Timer::Alive(conn),
-                last.min(ctx.now.saturating_add(keep_alive)),
-            );
+            last.min(ctx.now.saturating_add(keep_alive))
         } else {
-            ctx.timers
-                .set(Timer::Alive(conn), session.heard.saturating_add(keep_alive));
-        }
+            session.heard.saturating_add(keep_alive)
+        };
+        let next = [unfinished, stuck].into_iter().flatten().fold(next, Instant::min);
+        ctx.timers.set(Timer::Alive(conn), next);
     }
 
     /// A request has seen no progress for too long.

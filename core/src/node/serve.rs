@@ -12,6 +12,7 @@ use super::Node;
 use super::ctx::Ctx;
 use super::pages::{Order, Place, Query};
 use super::reach::stored;
+use super::session::Session;
 use super::task::{Asker, ClaimRef, DiskTask, JobTask, refusal};
 use crate::disk::{Claim, DiskData, DiskError, DiskKind, RecordKey, StoredRecord};
 use crate::error::PeerFault;
@@ -285,8 +286,11 @@ impl Node {
     // Look-ups and records.
 
     fn is_full(&self, conn: ConnId) -> bool {
-        let session = self.ctx.sessions.get(&conn);
-        session.is_some_and(super::session::Session::is_full)
+        let limits = &self.ctx.config.limits;
+        let sessions = &self.ctx.sessions;
+        let all = || sessions.values().map(Session::queued).sum();
+        let session = sessions.get(&conn);
+        session.is_some_and(|session| session.is_full(all(), limits))
     }
 
     pub(super) fn looked_up(

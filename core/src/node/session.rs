@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use super::pages::Query;
 use super::task::Waiter;
 use crate::admission::{Admission, Admitted};
+use crate::config::{ANSWERS_SURE, Limits};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{PeerAddr, Role};
 use crate::seal::BLOB_MAX;
@@ -117,6 +118,8 @@ pub(super) struct Session {
     pub(super) decoder: Decoder,
     /// When the last byte came.
     pub(super) heard: Instant,
+    /// Since when a frame is on its way that has not come whole.
+    pub(super) unfinished: Option<Instant>,
     /// A request went unanswered for too long, and nothing was since.
     pub(super) lagging: bool,
     pub(super) members_due: bool,
@@ -163,6 +166,7 @@ impl Session {
                 body_max: BODY_MAX_UNADMITTED,
             }),
             heard: now,
+            unfinished: None,
             lagging: false,
             members_due: false,
             peers_due: false,
@@ -184,6 +188,10 @@ impl Session {
         session.control(kind::HELLO, Flags::NONE, 0, &admission.hello().clone());
         session.stage = Stage::Admitting(admission);
         session
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.stage, Stage::Closing)
     }
 
     pub(super) fn is_admitted(&self) -> bool {
@@ -219,9 +227,16 @@ impl Session {
         }
     }
 
-    /// Whether so much is queued that answers of some size must not be added.
-    pub(super) fn is_full(&self) -> bool {
-        self.control.len() > CONTROL_FULL
+    /// Whether so much is queued that answers of some size must not be added,
+    /// where sessions together have `all` bytes queued.
+    pub(super) fn is_full(&self, all: usize, limits: &Limits) -> bool {
+        let queued = self.control.len();
+        queued > CONTROL_FULL || (queued > ANSWERS_SURE && all > limits.answers_common())
+    }
+
+    /// Bytes of control frames that have not begun to go out.
+    pub(super) fn queued(&self) -> usize {
+        self.control.len()
     }
 
     /// Whether something is queued that the driver has not taken.

@@ -116,6 +116,24 @@ pub(super) enum DiskTask {
     Seen,
 }
 
+impl DiskTask {
+    /// Whether it is peers who want it, and not the node's own embedder or the
+    /// node itself, which hear of its outcome otherwise.
+    pub(super) const fn is_for_peers(&self) -> bool {
+        matches!(
+            self,
+            Self::Lookup { .. }
+                | Self::Page { .. }
+                | Self::Keep { .. }
+                | Self::Serve { .. }
+                | Self::Claim(..)
+                | Self::Asked(_)
+                | Self::Acquired(_)
+                | Self::DebtRecord(_)
+        )
+    }
+}
+
 /// What a job was for.
 #[derive(Debug)]
 pub(super) enum JobTask {

@@ -311,6 +311,11 @@ impl Taped {
         self.node.read_budget(conn)
     }
 
+    /// As [`Node::sends_later`].
+    pub fn sends_later(&self, conn: ConnId) -> bool {
+        self.node.sends_later(conn)
+    }
+
     /// As [`Node::ticket`].
     ///
     /// # Errors

@@ -58,6 +58,8 @@ fields!(Limits {
     debts,
     peer_bytes,
     seen,
+    upload,
+    download,
 });
 fields!(Timing {
     admission,
@@ -192,6 +194,7 @@ variants!(out Event {
     PeerUp { peer },
     PeerDown { peer, fault },
     Refused { conn, peer, fault, reason },
+    Crowded,
     Members,
     MapDiffers { peer },
     Began { op, put },

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use peerhold_core::admission::Admission;
 use peerhold_core::wire::frame::{BODY_MAX_UNADMITTED, Flags};
 use peerhold_core::wire::message::{self, Hello, kind};
-use peerhold_core::{Busy, ClusterKey, Event, Input, PeerFault, Role};
+use peerhold_core::{ClusterKey, Event, Input, PeerFault, Role};
 
 use crate::fake_peer::{Peer, frame, id};
 use crate::host::{Host, ME, config, key};
@@ -221,22 +221,6 @@ fn what_ends_twice_or_never_was_changes_nothing() {
     host.handle(Input::DialFailed { conn: peer.conn });
     peer.send(&mut host, kind::PING, Flags::NONE, 0, &[]);
     assert_eq!(host.take_events(), []);
-}
-
-#[test]
-fn connections_beyond_the_limit_are_busy_until_one_has_ended() {
-    let mut config = config(ME);
-    config.limits.connections = 2;
-    let mut host = Host::new(config);
-    let first = Peer::admitted(&mut host, id(1));
-    let waiting = host.node.accept(host.now).unwrap();
-    assert_eq!(host.node.accept(host.now), Err(Busy(())));
-    let (role, peer) = (Role::Listener, id(2));
-    let conn = waiting;
-    host.handle(Input::Opened { conn, role, peer });
-    assert_eq!(host.node.accept(host.now), Err(Busy(())));
-    first.reset(&mut host);
-    assert!(host.node.accept(host.now).is_ok());
 }
 
 #[test]

@@ -206,7 +206,9 @@ fn intrude(host: &mut Host, recorded: &[Recorded; 2], as_node: NodeId, steps: &[
     host.pass(Duration::from_secs(10));
     assert!(refused(host, &peer).is_some(), "with a reason");
     peer.reset(host);
-    assert!(host.node.accept(host.now).is_ok(), "nothing is left of it");
+    assert!(host.node.accept(host.now).is_ok());
+    let crowded = host.take_events().contains(&Event::Crowded);
+    assert!(!crowded, "nothing is left of it");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod listing;
 mod listing_model;
 mod members;
 mod older;
+mod pace;
 mod pair;
 mod policy;
 mod restoring;

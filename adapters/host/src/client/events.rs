@@ -54,6 +54,9 @@ pub enum Notice {
         /// Who is said to be there, if that is known.
         peer: Option<NodeId>,
     },
+    /// More peers come than there are places for: some were closed for others
+    /// before they were admitted, or turned away. Told at most once a second.
+    Crowded,
     /// The member map changed.
     Members,
     /// A peer has for long placed by other members than this node: most often
@@ -72,11 +75,16 @@ pub enum Notice {
     Forked(Box<Fork>),
     /// Something was damaged in this node's store.
     Damaged(Damage),
-    /// The store failed at something that no operation waits for.
+    /// The store failed at something that no operation of this node waits for.
+    /// What peers ask for is told of at most once a second.
     Trouble(DiskError),
     /// Connections cannot be accepted at the moment: the operating system's
     /// words. It is tried again.
     Accept(String),
+    /// A peer could not be dialled for want of something of this machine's, for
+    /// instance of file descriptors: the operating system's words. It is tried
+    /// again.
+    Dial(String),
     /// The tape could not be written any more, by the operating system's
     /// words, and the recording has ended. The node goes on.
     Tape(String),

@@ -15,8 +15,33 @@ use crate::os::KeyError;
 /// it takes longer than the work.
 pub const BUFFER_MIN: usize = 4 << 10;
 
+/// What one connection's secure channel keeps: an unfinished record, and keys.
+const CHANNEL_BYTES: usize = 64 << 10;
+/// What one operation that waits for the node takes.
+const MAIL_BYTES: usize = 2 << 10;
+/// What a runtime waits with: its poll, its timer, its waker, and as many again
+/// for one that runs beside it.
+const RUNTIME_DESCRIPTORS: usize = 8;
+
 /// Everything that a driver needs to start a node. [`HostConfig::new`] has
 /// the defaults; every field may be changed.
+///
+/// # Ceilings
+///
+/// What a node may use at most, whoever asks for more. `node.limits` is a
+/// [`Limits`](peerhold_core::Limits), `store` a [`StoreConfig`].
+///
+/// | of | set by | by default | at the ceiling |
+/// | --- | --- | --- | --- |
+/// | memory for files | `node.limits.memory` | 64 MiB | puts and gets wait, peers' claims and fetches wait or are refused |
+/// | memory beside it | what else is set, see [`HostConfig::memory_max`] | | as each |
+/// | connections | `node.limits.connections` | 256 | who is not admitted gives way to who comes, [`Notice::Crowded`](crate::Notice::Crowded) |
+/// | file descriptors | `descriptors` | 512 | the node does not start if its other limits come to more; where the process has none left, [`Notice::Accept`](crate::Notice::Accept), [`Notice::Dial`](crate::Notice::Dial) and [`Notice::Trouble`](crate::Notice::Trouble), and it is tried again |
+/// | bytes on disk | `store.capacity_bytes`, for one namespace `store.namespace_bytes` | the disk's | what would be more is refused, with `NoSpace` or the quota; [`Notice::Trouble`](crate::Notice::Trouble) |
+/// | bandwidth | `node.limits.upload`, `node.limits.download` | none | peers wait, in equal parts |
+/// | operations | `node.limits.operations`, and those that wait for them, `mailbox` | 32, 1024 | calls wait, or answer [`ClientError::Busy`](crate::ClientError::Busy) |
+/// | requests of one peer | `node.limits.requests` | 512 | its session ends |
+/// | operations on the disk | `node.limits.disk_operations` | 64 | nothing is read from peers |
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Where the node keeps its store and its identity. Made if need be.
@@ -74,6 +99,10 @@ pub struct HostConfig {
     /// How long no connection is accepted after the system could not, for
     /// instance because it has no more file descriptors.
     pub accept_pause: Duration,
+    /// File descriptors that this node may have at once: sockets, and files.
+    /// What the other limits come to ([`HostConfig::descriptors`]) must fit
+    /// into it, and it into what the process may have.
+    pub descriptors: u64,
     /// How often the node is told the wall clock.
     pub wall_interval: Duration,
     /// Records everything that the node is told and does in this file, which
@@ -115,6 +144,7 @@ impl HostConfig {
             open_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(2),
             accept_pause: Duration::from_millis(100),
+            descriptors: 512,
             wall_interval: Duration::from_secs(5),
             tape: None,
         })
@@ -131,11 +161,42 @@ impl HostConfig {
         Ok(config)
     }
 
+    /// How many file descriptors the node may have at once by its other limits:
+    /// its connections and one that is turned away, its listeners, what a
+    /// runtime waits with, the tape, and the store's.
+    pub fn descriptors_needed(&self) -> u64 {
+        let sockets = self.node.limits.connections as usize + 1 + self.listen.len();
+        let own = RUNTIME_DESCRIPTORS + usize::from(self.tape.is_some());
+        (sockets + own + self.store.descriptors(self.workers.max(1))) as u64
+    }
+
+    /// The most bytes of memory that the node's buffers come to by its limits,
+    /// which is more than it uses in practice: files, what is read from and
+    /// written to each connection, the state of its channel, what waits in the
+    /// session, and the store's index and groups. What the allocator, the
+    /// program itself and its threads' stacks take comes on top.
+    pub fn memory_max(&self) -> usize {
+        let connection = self.read_buffer / 4
+            + self.outbox_high
+            + 2 * peerhold_core::wire::frame::BODY_MAX as usize
+            + CHANNEL_BYTES;
+        let limits = &self.node.limits;
+        limits.memory
+            + limits.connections as usize * connection
+            + limits.answers_max()
+            + self.mailbox * MAIL_BYTES
+            + limits.operations as usize * (self.put_buffer + self.get_buffer)
+            + self.store.cache_bytes
+            + 4 * self.store.group_bytes
+            + self.read_buffer
+    }
+
     /// Checks the values against each other; the node's own are checked when
     /// it is made.
     ///
     /// # Errors
-    /// [`StartError::Value`] or [`StartError::NotLoopback`].
+    /// [`StartError::Value`], [`StartError::Descriptors`],
+    /// [`StartError::ProcessDescriptors`] or [`StartError::NotLoopback`].
     pub fn check(&self) -> Result<(), StartError> {
         let counts = [("mailbox", self.mailbox), ("events", self.events)];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
@@ -174,6 +235,14 @@ impl HostConfig {
                 rule: "must be longer than nothing",
             });
         }
+        let needed = self.descriptors_needed();
+        if needed > self.descriptors {
+            let allowed = self.descriptors;
+            return Err(StartError::Descriptors { needed, allowed });
+        }
+        if let Some(allowed) = crate::os::descriptors_max().filter(|allowed| needed > *allowed) {
+            return Err(StartError::ProcessDescriptors { needed, allowed });
+        }
         match self.listen.iter().find(|addr| !is_loopback(addr)) {
             Some(addr) if self.insecure => Err(StartError::NotLoopback(*addr)),
             _ => Ok(()),
@@ -197,6 +266,27 @@ pub enum StartError {
     /// The node's own configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The other limits come to more file descriptors than the configuration
+    /// allows.
+    #[error(
+        "these limits need {needed} file descriptors, and `descriptors` is {allowed}: raise it, or lower `connections` or `open_segments`"
+    )]
+    Descriptors {
+        /// What the other limits come to.
+        needed: u64,
+        /// The setting.
+        allowed: u64,
+    },
+    /// The limits come to more file descriptors than this process may have.
+    #[error(
+        "these limits need {needed} file descriptors, and this process may have {allowed}: let it have more (`ulimit -n`), or lower `connections` or `open_segments`"
+    )]
+    ProcessDescriptors {
+        /// What the limits come to.
+        needed: u64,
+        /// What the system allows the process.
+        allowed: u64,
+    },
     /// A channel that proves nothing is not offered to other machines.
     #[error(
         "{0} can be reached from other machines, and `insecure` is set: unset it, or listen on loopback"

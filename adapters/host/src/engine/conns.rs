@@ -12,10 +12,16 @@ use super::config::is_loopback;
 use super::{Dial, Engine, HostConfig};
 use crate::client::events::Notice;
 use crate::link::{ChannelError, Channels, Data, Link, Stage, Water};
+use crate::os::is_scarcity;
 
 /// Reads of at most this many bytes are copied out of the read buffer, so that
 /// a small frame does not keep a large buffer in memory.
 const COPY_MAX: usize = 8 << 10;
+
+/// Reads that may take a step in the handshake of somebody who has come, in one
+/// turn. Each may cost as much as a hundred small frames, which those who are
+/// in have a right to.
+const OPENING_READS: usize = 2;
 
 /// All connections, and what their sockets are to do.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub(super) struct Conns {
     dials: VecDeque<Dial>,
     shuts: VecDeque<ConnId>,
     closes: VecDeque<ConnId>,
+    /// How many of [`OPENING_READS`] are left in this turn.
+    opening_reads: usize,
+    /// Who waits for one of the next turn's, in the order in which they came.
+    opening: BTreeSet<ConnId>,
     /// Zeroed, and read into from its start.
     buffer: BytesMut,
     read_buffer: usize,
@@ -47,6 +57,8 @@ impl Conns {
             dials: VecDeque::new(),
             shuts: VecDeque::new(),
             closes: VecDeque::new(),
+            opening_reads: OPENING_READS,
+            opening: BTreeSet::new(),
             buffer: BytesMut::new(),
             read_buffer: config.read_buffer,
             water: Water {
@@ -74,6 +86,7 @@ impl Conns {
         self.dials.clear();
         self.shuts.clear();
         self.closes.clear();
+        self.opening.clear();
     }
 
     fn insert(&mut self, conn: ConnId, link: Link, now: Instant) {
@@ -94,6 +107,7 @@ impl Conns {
 
     fn remove(&mut self, conn: ConnId) -> Option<Link> {
         self.arm(conn, None);
+        self.opening.remove(&conn);
         self.links.remove(&conn)
     }
 
@@ -104,6 +118,42 @@ impl Conns {
         {
             self.changed.push_back(conn);
         }
+    }
+
+    /// Whether a connection may be read from in this turn. If not, it is listed
+    /// in the next one in which it may.
+    fn may_read(&mut self, conn: ConnId) -> bool {
+        let may = self.opening_reads > 0 || !self.is_opening(conn);
+        if !may {
+            self.opening.insert(conn);
+        }
+        may
+    }
+
+    /// A connection has been read from.
+    fn has_read(&mut self, conn: ConnId) {
+        if self.is_opening(conn) {
+            self.opening_reads = self.opening_reads.saturating_sub(1);
+        }
+    }
+
+    /// Whether somebody has come by it who has not said yet who that is.
+    fn is_opening(&self, conn: ConnId) -> bool {
+        let link = self.links.get(&conn);
+        link.is_some_and(|link| link.stage() == Stage::Opening && link.role() == Role::Listener)
+    }
+
+    /// A turn begins: lists those who have waited for it. Whether others still
+    /// have to.
+    pub(super) fn next_openings(&mut self) -> bool {
+        self.opening_reads = OPENING_READS;
+        for _ in 0..OPENING_READS {
+            match self.opening.pop_first() {
+                Some(conn) => self.change(conn),
+                None => break,
+            }
+        }
+        !self.opening.is_empty()
     }
 
     /// Room for one read of at most `max` bytes.
@@ -168,9 +218,13 @@ impl Engine {
         true
     }
 
-    /// A dial came to nothing.
-    pub fn dial_failed(&mut self, conn: ConnId) {
+    /// A dial came to nothing. Subscribers are told if that was for want of
+    /// something of this machine's.
+    pub fn dial_failed(&mut self, conn: ConnId, error: &io::Error) {
         self.tell_time();
+        if is_scarcity(error) {
+            self.notice(&Notice::Dial(error.to_string()));
+        }
         self.lost(conn, CloseReason::Reset);
     }
 
@@ -215,7 +269,9 @@ impl Engine {
 
     /// Reads once from a connection's socket, at most `max` bytes. 0 is the
     /// end of the stream, and the engine then closes the connection, or
-    /// `max` or [`Engine::read_space`] being 0.
+    /// `max` or [`Engine::read_space`] being 0, or that too many handshakes have
+    /// been read from in this turn: [`Engine::poll_changed`] names it when there
+    /// is to be read on.
     ///
     /// # Errors
     /// The socket's. Those of kind `WouldBlock` and `Interrupted` change
@@ -227,10 +283,14 @@ impl Engine {
         max: usize,
     ) -> io::Result<usize> {
         let max = self.read_space(conn).min(max);
-        if max == 0 {
+        if max == 0 || !self.conns.may_read(conn) {
             return Ok(0);
         }
-        match socket.read(self.conns.space(max)) {
+        let read = socket.read(self.conns.space(max));
+        if read.is_ok() {
+            self.conns.has_read(conn);
+        }
+        match read {
             Ok(0) => {
                 self.tell_time();
                 let reason = self

@@ -12,7 +12,7 @@ use super::Engine;
 use crate::client::events::Notice;
 
 /// Sockets that one listener hands over in one round.
-const ACCEPT_MAX: usize = 64;
+const ACCEPT_MAX: usize = 16;
 
 /// Listeners that the system has failed, and when they are tried again. Each
 /// has its own time, so that one that always fails does not keep others from
@@ -230,6 +230,40 @@ mod tests {
         assert!(engine.accept_some(0, next, |_, ()| taken += 1));
         assert_eq!(asked, ACCEPT_MAX);
         assert!(taken > 0 && taken <= ACCEPT_MAX - 2);
+    }
+
+    /// A socket on which a byte of a handshake has come, whenever it is read.
+    struct Dribbling;
+
+    impl Read for Dribbling {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            buf[0] = b'P';
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn of_many_who_open_a_few_are_read_from_in_a_turn_and_all_have_theirs() {
+        let (_client, mut engine) = open(Duration::from_secs(60));
+        let conns: Vec<ConnId> = (0..9).map(|_| engine.accept().unwrap()).collect();
+        while engine.poll_changed().is_some() {}
+        let read = |engine: &mut Engine, conn| {
+            let one = engine.read_from(conn, &mut Dribbling, 1).unwrap();
+            one == 1
+        };
+        let all = conns.iter().filter(|conn| read(&mut engine, **conn));
+        assert_eq!(all.count(), 2);
+        let mut had = 2;
+        while had < conns.len() {
+            let more = engine.turn().more;
+            let listed: Vec<ConnId> = std::iter::from_fn(|| engine.poll_changed()).collect();
+            assert!((1..=2).contains(&listed.len()), "{listed:?}");
+            assert!(listed.iter().all(|conn| read(&mut engine, *conn)));
+            had += listed.len();
+            assert_eq!(more, had < conns.len());
+        }
+        engine.turn();
+        assert_eq!(engine.poll_changed(), None);
     }
 
     struct Blocking;

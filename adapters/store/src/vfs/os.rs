@@ -4,6 +4,10 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::{Kind, Vfs, VfsFile};
 
@@ -11,6 +15,8 @@ use super::{Kind, Vfs, VfsFile};
 #[derive(Clone, Debug)]
 pub struct OsVfs {
     root: PathBuf,
+    /// The root's directory: what can be synced when nothing more can be opened.
+    dir: Arc<File>,
 }
 
 impl OsVfs {
@@ -26,7 +32,8 @@ impl OsVfs {
         if !root.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { root })
+        let dir = Arc::new(File::open(&root)?);
+        Ok(Self { root, dir })
     }
 
     fn join(&self, path: &str) -> PathBuf {
@@ -47,6 +54,21 @@ impl OsVfs {
             }
         }
         Ok(self.join(path))
+    }
+}
+
+impl OsVfs {
+    /// Makes everything in the tree durable, without opening anything.
+    #[cfg(target_os = "linux")]
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.dir)?)
+    }
+
+    /// Makes everything in the tree durable, without opening anything: there is
+    /// no call for that here.
+    #[cfg(not(target_os = "linux"))]
+    fn sync_all(&self) -> io::Result<()> {
+        Err(Errno::MFILE.into())
     }
 }
 
@@ -95,7 +117,13 @@ impl Vfs for OsVfs {
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
-        File::open(self.join(path))?.sync_all()
+        match File::open(self.join(path)) {
+            Ok(dir) => dir.sync_all(),
+            // That no file can be opened is no failure of the disk, after which
+            // nobody could tell what it holds.
+            Err(error) if has_none_left(&error) => self.sync_all(),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
@@ -181,8 +209,16 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     // Without O_NONBLOCK, opening a pipe would wait for its other end.
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed());
     options
+}
+
+/// Whether an error says that this process, or the machine, has no more file
+/// descriptors.
+fn has_none_left(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn not_ours(what: &'static str) -> io::Error {
