@@ -127,11 +127,7 @@ impl Abuse {
 }
 
 /// Waits until all of these are gone, while `act` goes on every second.
-fn watch(
-    sockets: Vec<TcpStream>,
-    deadline: Duration,
-    mut act: impl FnMut(),
-) -> Option<Gone> {
+fn watch(sockets: Vec<TcpStream>, deadline: Duration, mut act: impl FnMut()) -> Option<Gone> {
     let begun = Instant::now();
     let mut next = begun;
     let mut there: Vec<TcpStream> = sockets;

@@ -118,8 +118,7 @@ fn one(driver: Driver, plan: Plan) -> Result<Vec<String>, Box<dyn Error>> {
     let (addr, ceiling) = line.split_once(' ').ok_or("it has an address")?;
     let (addr, ceiling): (SocketAddr, f64) = (addr.parse()?, ceiling.parse()?);
     let folder = place("honest");
-    let (mut honest, _) =
-        Child::start(&["honest", driver.name(), &folder, &addr.to_string()])?;
+    let (mut honest, _) = Child::start(&["honest", driver.name(), &folder, &addr.to_string()])?;
     let mut failures = Vec::new();
     // Files that there is much of to ask for, and caches that are warm.
     serve(&mut honest, plan.window)?;
@@ -147,8 +146,10 @@ fn one(driver: Driver, plan: Plan) -> Result<Vec<String>, Box<dyn Error>> {
         }
         print(driver, &name, plan, served, begun, during, ceiling, &gone);
         let mut failed = |what: String| failures.push(format!("{} {name}: {what}", driver.name()));
-        for (of, with, without) in [("put", served.put, alone.put), ("get", served.get, alone.get)]
-        {
+        for (of, with, without) in [
+            ("put", served.put, alone.put),
+            ("get", served.get, alone.get),
+        ] {
             if plan.judged && with > SLOWER * without && with > without + SAME_MILLIS {
                 failed(format!("a {of} takes {with:.1} ms instead of {without:.1}"));
             }
@@ -160,7 +161,10 @@ fn one(driver: Driver, plan: Plan) -> Result<Vec<String>, Box<dyn Error>> {
             failed(format!("{:.0} MiB of {ceiling:.0} are used", during.peak));
         }
         if let Err(left) = settles(&mut victim, before) {
-            failed(format!("{left} descriptors are left of {}", before.descriptors));
+            failed(format!(
+                "{left} descriptors are left of {}",
+                before.descriptors
+            ));
         }
     }
     honest.end()?;

@@ -97,9 +97,7 @@ pub fn an_honest_peer_is_served_while_all_kinds_of_abusers_are_connected(lab: &L
 
 fn abuse(victim: &Member, client: &Member) {
     let addr = victim.addr();
-    let silent: Vec<TcpStream> = (0..40)
-        .map(|_| TcpStream::connect(addr).unwrap())
-        .collect();
+    let silent: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(addr).unwrap()).collect();
     let hello = Bytes::from(client_hello(1).unwrap());
     let mut handshakes: Vec<(TcpStream, Bytes)> = (0..5)
         .map(|_| (TcpStream::connect(addr).unwrap(), hello.clone()))
@@ -235,6 +233,7 @@ pub fn without_descriptors_a_node_waits_and_goes_on_when_there_are_some(lab: &La
         config.listen.clear();
         config.node.bootstrap = vec!["127.0.0.1:1".into()];
     });
+    third.blocking().wait_until(|status| status.ready).unwrap();
     let mut notices = first.notices();
     let mut hoarded = undialled(&third);
     assert!(hoarded.len() > 50, "only {} files", hoarded.len());
@@ -362,6 +361,8 @@ pub fn limits_that_need_more_descriptors_than_there_may_be_are_refused(lab: &Lab
     assert!(of_process, "{error}");
     let few = lab.start(|config| config.node.limits.connections = 50);
     let put = put("f");
-    few.blocking().put_bytes(put, Bytes::from_static(b"x")).unwrap();
+    few.blocking()
+        .put_bytes(put, Bytes::from_static(b"x"))
+        .unwrap();
     few.stop();
 }

@@ -235,7 +235,24 @@ impl Ctx {
     }
 
     pub(super) fn submit(&mut self, kind: DiskKind, task: DiskTask) {
-        self.disk.submit(kind, task);
+        let owner = task.owner();
+        self.disk.submit(kind, task, owner);
+    }
+
+    /// Whether so much of what a connection's peer has asked for waits for the
+    /// disk that no more is read from it.
+    pub(super) fn asks_much(&self, conn: ConnId) -> bool {
+        self.disk.len_of(Some(conn)) >= self.config.limits.disk_operations as usize
+    }
+
+    /// The disk has done one thing of those that a connection's peer has asked
+    /// for: if it was not read before, it is now.
+    pub(super) fn asks_less(&mut self, conn: ConnId) {
+        let left = self.disk.len_of(Some(conn));
+        let read_on = left + 1 == self.config.limits.disk_operations as usize;
+        if read_on && self.sessions.contains_key(&conn) {
+            self.dirty.insert(conn);
+        }
     }
 
     pub(super) fn job(&mut self, work: Work, task: JobTask) {

@@ -370,7 +370,7 @@ impl Node {
     /// once; 0: it must not read until the connection is dirty again.
     pub fn read_budget(&self, conn: ConnId) -> usize {
         let open = self.ctx.sessions.contains_key(&conn) || self.ctx.accepted.contains(&conn);
-        if self.paused || !(open || self.ctx.dialling.contains(&conn)) {
+        if self.paused || self.ctx.asks_much(conn) || !(open || self.ctx.dialling.contains(&conn)) {
             0
         } else {
             READ_BYTES.min(self.ctx.download.room(conn, self.ctx.now))
@@ -421,6 +421,9 @@ impl Node {
         let Some((task, key, result)) = self.ctx.disk.complete(done) else {
             return;
         };
+        if let Some(conn) = task.owner() {
+            self.ctx.asks_less(conn);
+        }
         self.tell_damage(key, &result);
         if task.is_for_peers() {
             self.tell_trouble(&result);
@@ -689,7 +692,7 @@ impl Node {
     fn set_pause(&mut self) {
         let limits = &self.ctx.config.limits;
         let limit = 16 * limits.disk_operations as usize;
-        let paused = self.ctx.disk.len() > limit
+        let paused = self.ctx.disk.len_of(None) > limit
             || self.ctx.jobs.len() > limit
             || self.ctx.events.len() > 4 * limits.connections as usize;
         if paused != self.paused {

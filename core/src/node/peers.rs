@@ -556,7 +556,10 @@ impl Node {
         } else {
             session.heard.saturating_add(keep_alive)
         };
-        let next = [unfinished, stuck].into_iter().flatten().fold(next, Instant::min);
+        let next = [unfinished, stuck]
+            .into_iter()
+            .flatten()
+            .fold(next, Instant::min);
         ctx.timers.set(Timer::Alive(conn), next);
     }
 

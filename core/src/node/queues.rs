@@ -3,20 +3,30 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::num::NonZeroU64;
+use core::ops::Bound;
 
 use crate::disk::{DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Ticket};
-use crate::id::Mint;
+use crate::id::{ConnId, Mint};
 use crate::job::{Job, JobDone, Made, Work};
 
-/// Disk operations: ordered per key, bounded in flight.
+/// Whose an operation is: a connection's, whose peer has asked for it, or the
+/// node's own.
+pub(super) type Owner = Option<ConnId>;
+
+/// Disk operations: ordered per key, bounded in flight, of each owner in turn.
 #[derive(Debug)]
 pub(super) struct DiskQueue<T> {
     in_flight_max: usize,
     keys: BTreeMap<DiskKey, KeyState<T>>,
-    runnable: VecDeque<(DiskKind, T)>,
+    /// By owner. However much one has asked for, the others have their turns.
+    runnable: BTreeMap<Owner, VecDeque<(DiskKind, T)>>,
+    /// Whose turn it was last.
+    turn: Owner,
     /// How many wait for their key.
     waiting: usize,
-    in_flight: BTreeMap<NonZeroU64, (T, DiskKey, bool)>,
+    in_flight: BTreeMap<NonZeroU64, (T, DiskKey, bool, Owner)>,
+    /// How many of each owner's are not done yet.
+    counts: BTreeMap<Owner, usize>,
 }
 
 /// Who uses a key. The core never has two operations on one key in flight
@@ -25,7 +35,7 @@ pub(super) struct DiskQueue<T> {
 struct KeyState<T> {
     readers: u32,
     writing: bool,
-    waiting: VecDeque<(DiskKind, T)>,
+    waiting: VecDeque<(DiskKind, T, Owner)>,
 }
 
 impl<T> DiskQueue<T> {
@@ -33,20 +43,23 @@ impl<T> DiskQueue<T> {
         Self {
             in_flight_max,
             keys: BTreeMap::new(),
-            runnable: VecDeque::new(),
+            runnable: BTreeMap::new(),
+            turn: None,
             waiting: 0,
             in_flight: BTreeMap::new(),
+            counts: BTreeMap::new(),
         }
     }
 
-    pub(super) fn submit(&mut self, kind: DiskKind, waiter: T) {
+    pub(super) fn submit(&mut self, kind: DiskKind, waiter: T, owner: Owner) {
         let (key, _) = kind.key();
+        *self.counts.entry(owner).or_default() += 1;
         let state = self.keys.entry(key).or_insert_with(|| KeyState {
             readers: 0,
             writing: false,
             waiting: VecDeque::new(),
         });
-        state.waiting.push_back((kind, waiter));
+        state.waiting.push_back((kind, waiter, owner));
         self.waiting += 1;
         self.start(key);
     }
@@ -56,14 +69,17 @@ impl<T> DiskQueue<T> {
         let Some(state) = self.keys.get_mut(&key) else {
             return;
         };
-        while let Some((kind, _)) = state.waiting.front() {
+        while let Some((kind, ..)) = state.waiting.front() {
             let (_, reads) = kind.key();
             if state.writing || (!reads && state.readers > 0) {
                 break;
             }
             state.readers += u32::from(reads);
             state.writing = !reads;
-            self.runnable.extend(state.waiting.pop_front());
+            if let Some((kind, waiter, owner)) = state.waiting.pop_front() {
+                let runnable = self.runnable.entry(owner).or_default();
+                runnable.push_back((kind, waiter));
+            }
             self.waiting -= 1;
         }
         if state.readers == 0 && !state.writing && state.waiting.is_empty() {
@@ -75,10 +91,19 @@ impl<T> DiskQueue<T> {
         if self.in_flight.len() >= self.in_flight_max {
             return None;
         }
-        let (kind, waiter) = self.runnable.pop_front()?;
+        let after = (Bound::Excluded(self.turn), Bound::Unbounded);
+        let next = self.runnable.range(after).next();
+        let (&owner, _) = next.or_else(|| self.runnable.first_key_value())?;
+        let of_owner = self.runnable.get_mut(&owner)?;
+        let next = of_owner.pop_front();
+        if of_owner.is_empty() {
+            self.runnable.remove(&owner);
+        }
+        self.turn = owner;
+        let (kind, waiter) = next?;
         let (key, reads) = kind.key();
         let ticket = mint.next();
-        self.in_flight.insert(ticket, (waiter, key, reads));
+        self.in_flight.insert(ticket, (waiter, key, reads, owner));
         Some(DiskOp::new(Ticket(ticket), kind))
     }
 
@@ -87,7 +112,13 @@ impl<T> DiskQueue<T> {
         &mut self,
         done: DiskDone,
     ) -> Option<(T, DiskKey, Result<DiskData, DiskError>)> {
-        let (waiter, key, reads) = self.in_flight.remove(&done.ticket.0)?;
+        let (waiter, key, reads, owner) = self.in_flight.remove(&done.ticket.0)?;
+        if let Some(count) = self.counts.get_mut(&owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&owner);
+            }
+        }
         if let Some(state) = self.keys.get_mut(&key) {
             if reads {
                 state.readers -= 1;
@@ -104,9 +135,9 @@ impl<T> DiskQueue<T> {
         !self.runnable.is_empty() && self.in_flight.len() < self.in_flight_max
     }
 
-    /// Operations that are not done yet.
-    pub(super) fn len(&self) -> usize {
-        self.in_flight.len() + self.runnable.len() + self.waiting
+    /// Operations of an owner's that are not done yet.
+    pub(super) fn len_of(&self, owner: Owner) -> usize {
+        self.counts.get(&owner).copied().unwrap_or(0)
     }
 }
 
@@ -210,7 +241,7 @@ mod tests {
             (get(1), 'd'),
             (get(2), 'e'),
         ] {
-            queue.submit(kind, name);
+            queue.submit(kind, name, None);
         }
         let first = [
             queue.poll(&mut mint).unwrap(),
@@ -236,26 +267,46 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_much_keeps_nobody_from_their_turn() {
+        let (mut queue, mut mint) = (DiskQueue::new(100), Mint::new());
+        let [greedy, other] = [(); 2].map(|()| Some(ConnId::from_mint(&mut mint)));
+        (0..10).for_each(|at| queue.submit(get(at), greedy, greedy));
+        queue.submit(get(20), None, None);
+        queue.submit(get(21), other, other);
+        queue.submit(get(22), other, other);
+        let mut turns = alloc::vec::Vec::new();
+        while let Some(op) = queue.poll(&mut mint) {
+            turns.extend(
+                queue
+                    .complete(op.complete(Err(DiskError::NotFound)))
+                    .map(|(owner, ..)| owner),
+            );
+        }
+        assert_eq!(turns[..5], [greedy, other, None, greedy, other]);
+        assert_eq!((turns.len(), queue.len_of(greedy)), (13, 0));
+    }
+
+    #[test]
     fn no_more_are_in_flight_than_the_limit() {
         let (mut queue, mut mint) = (DiskQueue::new(1), Mint::new());
-        queue.submit(get(1), ());
-        queue.submit(get(2), ());
+        queue.submit(get(1), (), None);
+        queue.submit(get(2), (), None);
         let op = queue.poll(&mut mint).unwrap();
         assert!(!queue.has_output());
         queue.complete(op.complete(Err(DiskError::NotFound)));
         assert!(queue.has_output());
-        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.len_of(None), 1);
     }
 
     #[test]
     fn operations_that_wait_for_their_key_count() {
         let (mut queue, mut mint) = (DiskQueue::new(10), Mint::new());
-        (0..5).for_each(|_| queue.submit(forget(1), ()));
-        assert_eq!(queue.len(), 5);
+        (0..5).for_each(|_| queue.submit(forget(1), (), None));
+        assert_eq!(queue.len_of(None), 5);
         for left in (0..5).rev() {
             let op = queue.poll(&mut mint).unwrap();
             queue.complete(op.complete(Ok(DiskData::Done)));
-            assert_eq!(queue.len(), left);
+            assert_eq!(queue.len_of(None), left);
         }
     }
 

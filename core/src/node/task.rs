@@ -117,6 +117,19 @@ pub(super) enum DiskTask {
 }
 
 impl DiskTask {
+    /// Whose connection has asked for it, if it was one.
+    pub(super) const fn owner(&self) -> Option<ConnId> {
+        match *self {
+            Self::Lookup { conn, .. }
+            | Self::Page { conn, .. }
+            | Self::Keep { conn, .. }
+            | Self::Serve { conn, .. }
+            | Self::Claim((conn, ..), ..)
+            | Self::Asked((conn, ..)) => Some(conn),
+            _ => None,
+        }
+    }
+
     /// Whether it is peers who want it, and not the node's own embedder or the
     /// node itself, which hear of its outcome otherwise.
     pub(super) const fn is_for_peers(&self) -> bool {

@@ -61,12 +61,17 @@ fn fetched(host: &mut Host, peers: &mut [Peer], steps: usize) -> Vec<usize> {
 #[test]
 fn what_goes_out_keeps_to_the_configured_pace_and_peers_have_equal_parts() {
     let mut host = paced(|config| config.limits.upload = Some(RATE));
-    let mut peers: Vec<Peer> = (1..=2).map(|at| Peer::admitted(&mut host, id(at))).collect();
+    let mut peers: Vec<Peer> = (1..=2)
+        .map(|at| Peer::admitted(&mut host, id(at)))
+        .collect();
     let got = fetched(&mut host, &mut peers, 1000);
     let sum: usize = got.iter().sum();
     // Five seconds of it, and what admission took of the first turn.
     let whole = 5 * RATE as usize;
-    assert!((whole * 9 / 10..=whole + 2 * SHARE).contains(&sum), "{got:?}");
+    assert!(
+        (whole * 9 / 10..=whole + 2 * SHARE).contains(&sum),
+        "{got:?}"
+    );
     assert!(got[0].abs_diff(got[1]) <= 2 * SHARE, "{got:?}");
 }
 
@@ -98,7 +103,9 @@ fn a_session_that_is_over_says_its_last_words_at_once() {
 #[test]
 fn what_comes_in_is_left_in_its_socket_until_its_turn() {
     let mut host = paced(|config| config.limits.download = Some(RATE));
-    let peers: Vec<Peer> = (1..=2).map(|at| Peer::admitted(&mut host, id(at))).collect();
+    let peers: Vec<Peer> = (1..=2)
+        .map(|at| Peer::admitted(&mut host, id(at)))
+        .collect();
     host.pass(Duration::from_millis(100));
     while host.node.poll_dirty().is_some() {}
     let conns = [peers[0].conn, peers[1].conn];

@@ -222,3 +222,67 @@ fn answer_lookups(host: &mut Host, peers: &mut [&mut Peer]) {
         }
     }
 }
+
+#[test]
+fn answers_that_nobody_takes_are_bounded_together_and_each_peer_is_sure_of_a_few() {
+    const PEERS: usize = 8;
+    let mut config = config(ME);
+    (config.replicas, config.durable) = (1, 1);
+    config.limits.connections = 2 * PEERS as u32;
+    let limits = config.limits;
+    let mut host = Host::founded(config, &[]);
+    host.put("f", &noise(16 << 10));
+    let key = *host.disk.records.keys().next().unwrap();
+    let lookup = Lookup { key, ..lookup() };
+    let mut peers: Vec<Peer> = (1..=PEERS as u8)
+        .map(|at| Peer::admitted(&mut host, id(at)))
+        .collect();
+    for peer in &mut peers {
+        for _ in 0..100 {
+            peer.ask(&mut host, kind::LOOKUP, &lookup);
+        }
+    }
+    let mut all = 0;
+    for peer in &mut peers {
+        let frames = peer.received(&mut host);
+        let found = frames.iter().filter(|frame| frame.kind == kind::LOOKUP);
+        let bytes: usize = found.map(|frame| frame.body.len()).sum();
+        assert!(bytes >= 64 << 10, "{bytes}");
+        let refused = frames.iter().filter(|frame| frame.kind == kind::REFUSED);
+        for frame in refused {
+            let refused: Refused = message::decode(&frame.body).unwrap();
+            assert_eq!(refused.reason, Refusal::Busy);
+        }
+        all += bytes;
+    }
+    assert!(all <= limits.answers_max(), "{all}");
+    assert!(all >= limits.memory / 8, "{all}");
+}
+
+#[test]
+fn who_asks_for_more_than_the_disk_can_do_is_not_read_and_others_are() {
+    let mut config = config(ME);
+    config.limits.disk_operations = 4;
+    let mut host = Host::new(config);
+    let mut greedy = Peer::admitted(&mut host, id(1));
+    let mut other = Peer::admitted(&mut host, id(2));
+    host.hold_back = Some(|_| true);
+    for _ in 0..100 {
+        greedy.ask(&mut host, kind::LOOKUP, &lookup());
+    }
+    assert_eq!(host.node.read_budget(greedy.conn), 0);
+    assert!(host.node.read_budget(other.conn) > 0);
+    while host.node.poll_dirty().is_some() {}
+    // What the other one asks for is the next but those that have begun.
+    other.ask(&mut host, kind::LOOKUP, &lookup());
+    for _ in 0..5 {
+        let first = host.held_back.remove(0);
+        host.complete(first);
+        host.run();
+    }
+    assert_eq!(other.received(&mut host).pop().unwrap().kind, kind::LOOKUP);
+    assert_eq!(host.node.read_budget(greedy.conn), 0);
+    host.release();
+    assert!(host.node.read_budget(greedy.conn) > 0);
+    assert!(std::iter::from_fn(|| host.node.poll_dirty()).any(|conn| conn == greedy.conn));
+}
