@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc crash-states sim soak bench fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim soak crash bench fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,11 @@ sim: ## the simulator's share of the gate (SIM_FLOORS=90,250000,10000,10)
 
 soak: ## a simulated month
 	$(SIM) --floors 720,2000000,80000,100
+
+# PROFILE=dev uses what the tests have built.
+crash: ## a thousand processes killed, and power cuts where the machine allows them
+	PEERHOLD_KILL_ROUNDS=1000 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --nocapture
+	PEERHOLD_POWER_CUTS=100 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --ignored --nocapture power
 
 # cargo-fuzz wants nightly's sanitizer flags; the variable makes stable take them.
 fuzz: ## fuzz one target (T=frame SECONDS=30)
