@@ -342,7 +342,6 @@ impl Cluster {
             };
             self.fired.count("connection of a storm");
             let Ok(conn) = live.node.accept(now) else {
-                self.fired.count("connection of a storm refused");
                 continue;
             };
             live.ghosts.insert(conn);

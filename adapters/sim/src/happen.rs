@@ -484,6 +484,7 @@ impl Cluster {
                 self.after(delay, Due::Connect { from, to, tries });
             }
             Event::Close { conn } => self.on_close(End { at, life, conn }),
+            Event::Crowded => self.fired.count("connection of a storm in place of another"),
             Event::Began { op, put } => {
                 self.on_task(at, op, Some(Told::Began), |running| {
                     running.state.put = Some(put);

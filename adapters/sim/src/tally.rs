@@ -9,7 +9,7 @@ pub const FAULTS: [&str; 43] = [
     "bytes in small pieces",
     "clock jumps",
     "connection of a storm",
-    "connection of a storm refused",
+    "connection of a storm in place of another",
     "crash at an output",
     "crash in recovery",
     "crash in the store",
