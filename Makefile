@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc crash-states sim bench fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim mutants bench fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,7 +35,6 @@ doc: ## the documentation, opened
 
 crash-states: ## every state in which a crash may leave a store (ARGS="--small --seed 7")
 	$(CARGO) run --profile sim -p peerhold-sim --bin crash-states -- $(ARGS)
-	$(CARGO) test --profile sim -p peerhold-sim --features bugs --test mutants
 
 bench: ## all benches
 	$(CARGO) bench -p peerhold-benches
@@ -46,6 +45,9 @@ SIM_START ?= $(shell git rev-parse HEAD 2>/dev/null || echo 1)
 
 sim: ## the simulator's share of the gate (SIM_MINUTES=3.5)
 	$(CARGO) run --profile sim -p peerhold-sim -- --fixed 20 --start $(SIM_START) --seeds 1000000 --minutes $(SIM_MINUTES)
+
+mutants: ## every known bug is switched on, and found (ARGS="--only Debt --tell")
+	$(CARGO) run --profile sim -p peerhold-sim --features bugs --bin mutants -- $(ARGS)
 
 # cargo-fuzz wants nightly's sanitizer flags; the variable makes stable take them.
 fuzz: ## fuzz one target (T=frame SECONDS=30)

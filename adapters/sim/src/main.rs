@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use peerhold_sim::{Invariant, Report, Script, Swarm, Tally, Violation, run, run_script, shrink};
+use peerhold_sim::{Invariant, Report, Script, Tally, Violation, run, run_script, shrink};
 
 use crate::args::{Args, HELP};
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 /// Runs one seed, or some of its steps, and tells its story.
 fn replay(seed: u64, args: &Args) -> ExitCode {
-    let swarm = Swarm::draw(seed);
+    let swarm = args.swarm(seed);
     let whole = Script::draw(seed, &swarm);
     let script = match &args.steps {
         Some(steps) => whole.keep(|step| steps.contains(step.number)),
@@ -55,7 +55,7 @@ fn replay(seed: u64, args: &Args) -> ExitCode {
     match &report.violation {
         None => ExitCode::SUCCESS,
         Some(violation) => {
-            println!("{}", failure(seed, violation));
+            println!("{}", failure(seed, violation, args));
             if args.shrink {
                 println!("{}", shrunk(&script, violation));
             }
@@ -81,7 +81,7 @@ fn sweep(args: &Args) -> ExitCode {
                     let Some(seed) = args.seeds.get(number) else {
                         return;
                     };
-                    let report = run_checked(seed, number, args.twice);
+                    let report = run_checked(seed, number, args);
                     if let Ok(mut sum) = shared.lock() {
                         sum.add(&report);
                     }
@@ -95,7 +95,7 @@ fn sweep(args: &Args) -> ExitCode {
         let mut shown = Instant::now();
         for report in told {
             if let Some(violation) = report.violation {
-                println!("{}", failure(report.seed, &violation));
+                println!("{}", failure(report.seed, &violation, args));
                 failures.push((report.seed, violation));
                 if !args.go_on {
                     stop.store(true, Ordering::Relaxed);
@@ -125,7 +125,7 @@ fn sweep(args: &Args) -> ExitCode {
         let (seed, violation) = &failures[0];
         println!(
             "{}",
-            shrunk(&Script::draw(*seed, &Swarm::draw(*seed)), violation)
+            shrunk(&Script::draw(*seed, &args.swarm(*seed)), violation)
         );
     }
     let seeds: Vec<_> = failures.iter().map(|(seed, _)| seed.to_string()).collect();
@@ -134,8 +134,8 @@ fn sweep(args: &Args) -> ExitCode {
 }
 
 /// Runs a seed, some of them twice: both must be the same.
-fn run_checked(seed: u64, number: u64, twice: u64) -> Report {
-    let swarm = Swarm::draw(seed);
+fn run_checked(seed: u64, number: u64, args: &Args) -> Report {
+    let (swarm, twice) = (args.swarm(seed), args.twice);
     let mut report = run(seed, &swarm);
     if report.violation.is_none() && twice > 0 && number.is_multiple_of(twice) {
         let again = run(seed, &swarm);
@@ -150,10 +150,10 @@ fn run_checked(seed: u64, number: u64, twice: u64) -> Report {
     report
 }
 
-fn failure(seed: u64, violation: &Violation) -> String {
-    let commit = commit();
+fn failure(seed: u64, violation: &Violation, args: &Args) -> String {
+    let (commit, short) = (commit(), if args.short { "--short " } else { "" });
     format!(
-        "seed {seed} at commit {commit}:\n  {violation}\n  again: cargo run --profile sim -p peerhold-sim -- --seed {seed} --trace"
+        "seed {seed} at commit {commit}:\n  {violation}\n  again: cargo run --profile sim -p peerhold-sim -- {short}--seed {seed} --trace"
     )
 }
 
