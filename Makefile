@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc crash-states sim soak crash bench fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim soak mutants crash bench fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,7 +35,6 @@ doc: ## the documentation, opened
 
 crash-states: ## every state in which a crash may leave a store (ARGS="--small --seed 7")
 	$(CARGO) run --profile sim -p peerhold-sim --bin crash-states -- $(ARGS)
-	$(CARGO) test --profile sim -p peerhold-sim --features bugs --test mutants
 
 bench: ## all benches
 	$(CARGO) bench -p peerhold-benches
@@ -58,6 +57,9 @@ soak: ## a simulated month
 crash: ## a thousand processes killed, and power cuts where the machine allows them
 	PEERHOLD_KILL_ROUNDS=1000 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --nocapture
 	PEERHOLD_POWER_CUTS=100 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --ignored --nocapture power
+
+mutants: ## every known bug is switched on, and found (ARGS="--only Debt --tell")
+	$(CARGO) run --profile sim -p peerhold-sim --features bugs --bin mutants -- $(ARGS)
 
 # cargo-fuzz wants nightly's sanitizer flags; the variable makes stable take them.
 fuzz: ## fuzz one target (T=frame SECONDS=30)

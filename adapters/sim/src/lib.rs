@@ -63,6 +63,8 @@ mod faults;
 mod happen;
 mod liar;
 mod model;
+#[cfg(feature = "bugs")]
+pub mod mutants;
 mod net;
 mod node;
 mod ops;

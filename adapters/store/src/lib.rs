@@ -23,9 +23,6 @@
 //! Non-goals: encryption (the core's), deciding what to keep (the core's),
 //! several processes on one store (refused).
 
-#[cfg(feature = "bugs")]
-pub mod bug;
-#[cfg(not(feature = "bugs"))]
 mod bug;
 mod commit;
 mod compact;
