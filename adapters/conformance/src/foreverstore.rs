@@ -321,7 +321,9 @@ pub fn connections_of_the_second_port_are_limited_and_kept_apart(lab: &Lab) {
     let to = [addr(&a)];
     let b = lab.start(|config| {
         speak(config, 2, &to);
-        config.foreverstore.as_mut().unwrap().connections = 3;
+        let port = config.foreverstore.as_mut().unwrap();
+        port.connections = 3;
+        (port.attempts, port.timing.answer) = (1, Duration::from_millis(300));
     });
     let mut notices = b.notices();
     let connect = |_| TcpStream::connect(addr(&b)).unwrap();
@@ -332,7 +334,8 @@ pub fn connections_of_the_second_port_are_limited_and_kept_apart(lab: &Lab) {
     let mut nothing = Vec::new();
     assert_eq!(more.read_to_end(&mut nothing).unwrap_or(0), 0);
     // Those that this node dials are not among them.
-    round(&port(&b), "name", &bytes(100, 1), 1);
+    let spread = port(&b).store("name", &b"text"[..]).unwrap();
+    assert_eq!((spread.confirmed, spread.failed.len()), (1, 3), "{spread}");
     // What a session begins with is no message there.
     let mut other = &held[0];
     other.write_all(&[22, 3, 1, 0, 100]).unwrap();

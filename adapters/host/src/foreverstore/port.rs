@@ -144,7 +144,14 @@ impl Port {
         let dials = self.addresses.iter().filter_map(|address| address.due);
         let dials = dials.filter(|_| !self.parting);
         let tasks = self.tasks.deadline();
-        dials.chain(peers).chain(tasks).min()
+        // Without threads a turn brings what only the next one looks at.
+        let news = self.has_news().then_some(Instant::ZERO);
+        dials.chain(peers).chain(tasks).chain(news).min()
+    }
+
+    fn has_news(&self) -> bool {
+        let News { finished, up } = &self.news;
+        !(finished.is_empty() && up.is_empty() && self.told.is_empty() && self.errands.is_empty())
     }
 
     /// What its files are to do.
