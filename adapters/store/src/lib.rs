@@ -17,6 +17,9 @@
 //!    counted and stepped over.
 //! 5. The index can be lost at any time: the log alone is enough.
 //!
+//! [`foreverstore`] keeps files in the Go program's layout, beside a store and
+//! apart from it.
+//!
 //! Non-goals: encryption (the core's), deciding what to keep (the core's),
 //! several processes on one store (refused).
 
@@ -25,6 +28,7 @@ mod commit;
 mod compact;
 mod config;
 mod entry;
+pub mod foreverstore;
 mod index;
 mod list;
 mod log;
