@@ -61,9 +61,9 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Whether a connection stands, or is being made.
-    pub(super) fn is_up(&self) -> bool {
-        self.peer.is_some()
+    /// The connection there, or the dial.
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        self.peer
     }
 }
 

@@ -371,8 +371,11 @@ impl Task {
                 let again = renewed.into_iter();
                 let again = again.map(|(addr, error)| (Some(addr), error));
                 self.failed.extend(again);
-                let here = |address: &&super::port::Address| !address.is_up();
-                let unreached = port.addresses.iter().filter(here);
+                let away = |address: &&super::port::Address| {
+                    let it = address.peer().and_then(|peer| port.peers.get(&peer));
+                    it.is_none_or(|it| it.stage != Stage::Open)
+                };
+                let unreached = port.addresses.iter().filter(away);
                 slot.set(Ok(Spread {
                     confirmed,
                     failed: self.failed,
