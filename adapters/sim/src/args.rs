@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sum::Floors;
+
 pub(crate) const HELP: &str = "\
 Runs Peerhold in a simulated world where things go wrong, and looks whether
 what must always hold does.
@@ -13,6 +15,9 @@ cargo run --profile sim -p peerhold-sim -- [options]
   --fixed N       first run the N seeds from 1 on, whatever --start is [0]
   --hours H       stop after so many simulated hours
   --minutes M     stop after so many minutes of real time
+  --floors LIST   stop when there were so many simulated hours, operations,
+                  crashes, and times that every fault has fired, and fail if it
+                  does not come to that: 90,250000,10000,30
   --jobs N        threads [2]
   --twice N       run every Nth seed twice: both must be the same; 0: none [16]
   --go-on         do not stop at the first violation
@@ -25,7 +30,7 @@ cargo run --profile sim -p peerhold-sim -- [options]
   --help          this
 
 A start that is no number is hashed to one: the id of a commit, for instance.
-Exit codes: 0 no violation, 1 a violation, 2 wrong arguments.";
+Exit codes: 0 no violation, 1 a violation or not enough, 2 wrong arguments.";
 
 #[derive(Debug)]
 pub(crate) struct Args {
@@ -33,6 +38,7 @@ pub(crate) struct Args {
     pub(crate) seeds: Seeds,
     pub(crate) hours: Option<f64>,
     pub(crate) seconds: Option<Duration>,
+    pub(crate) floors: Option<Floors>,
     pub(crate) jobs: usize,
     pub(crate) twice: u64,
     pub(crate) go_on: bool,
@@ -92,6 +98,7 @@ impl Args {
             },
             hours: None,
             seconds: None,
+            floors: None,
             jobs: 2,
             twice: 16,
             go_on: false,
@@ -127,6 +134,7 @@ impl Args {
                 let minutes: f64 = value.parse().ok()?;
                 self.seconds = Some(Duration::try_from_secs_f64(minutes * 60.0).ok()?);
             }
+            "--floors" => self.floors = Some(Floors::parse(value)?),
             "--jobs" => self.jobs = value.parse().ok()?,
             "--twice" => self.twice = value.parse().ok()?,
             "--seed" => self.seed = Some(value.parse().ok()?),

@@ -256,7 +256,7 @@ impl Cluster {
             debug_assert!(sent.is_ok(), "it was decoded under the same limit");
             stream.frames += 1;
             // Hello and proof go first.
-            if stream.frames > 2 && liar.rng.next_u32().is_multiple_of(256) {
+            if stream.frames > 2 && liar.rng.next_u32().is_multiple_of(64) {
                 self.fired.count(liar.unrequested(&mut out));
             }
         }

@@ -485,7 +485,7 @@ fn draw_disk_fault(
 ) -> Fault {
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
     let suspect = at % swarm.suspects.max(1);
-    let time = dice.between(ms(10), s(60));
+    let time = dice.between(s(1), s(60));
     let rate = *dice.one(&[5_000, 50_000, 300_000]);
     match class {
         Class::CrashInStore => Fault::CrashInStore {
@@ -520,7 +520,7 @@ fn draw_disk_fault(
         Class::Rot => Fault::Rot {
             at: suspect,
             bits: dice.of(4) as u32,
-            rate: rate / 100,
+            rate: *dice.one(&[50_000, 300_000]),
             time,
         },
         Class::SetBack => match dice.of(2) {

@@ -162,6 +162,11 @@ impl Swarm {
         if suspects == 0 {
             faults.retain(|class: &Class, _| !class.damages());
         }
+        // Only large files have blobs to go bad.
+        let large: &[u32] = match faults.contains_key(&Class::Rot) {
+            true => &[100, 300],
+            false => &[0, 0, 10, 30, 100],
+        };
         Self {
             storing,
             clients,
@@ -170,7 +175,7 @@ impl Swarm {
             names: *dice.one(&[1, 2, 3, 5, 8, 13]),
             time,
             operations: *dice.one(&[100, 200, 400, 400, 800]),
-            large: *dice.one(&[0, 0, 10, 30, 100]),
+            large: *dice.one(large),
             reads: *dice.one(&[300, 500, 700]),
             faults,
             suspects,
