@@ -24,6 +24,8 @@
 pub mod bug;
 #[cfg(not(feature = "bugs"))]
 mod bug;
+#[doc(hidden)]
+pub mod check;
 mod commit;
 mod compact;
 mod config;

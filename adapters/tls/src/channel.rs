@@ -1,4 +1,13 @@
 //! One channel.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, Write};
@@ -86,12 +95,13 @@ impl Channel {
         if self.peer.is_none() {
             return Err(ChannelError::Internal);
         }
-        out.reserve(total + (total / FRAGMENT_MAX + 2) * OVERHEAD);
+        let records = (total / FRAGMENT_MAX).saturating_add(2);
+        out.reserve(total.saturating_add(records.saturating_mul(OVERHEAD)));
         let mut left = total;
         while left > 0 {
             match self.conn.writer().write_vectored(pieces) {
                 Ok(taken @ 1..) => {
-                    left -= taken;
+                    left = left.saturating_sub(taken);
                     IoSlice::advance_slices(&mut pieces, taken);
                     self.flush(out);
                 }
@@ -145,15 +155,15 @@ impl Channel {
                 Some(_) => self.limits.fruitless.max(RECORD_MAX),
             };
             let allowed = limit.saturating_sub(self.fruitless).min(data.len());
-            let mut part = &data[..allowed];
+            let mut part = data.get(..allowed).unwrap_or_default();
             // The library has no room for a message that is larger than any
             // has to be.
             let count = match self.conn.read_tls(&mut part) {
                 Ok(count @ 1..) if allowed > 0 => count,
                 _ => return Err(ChannelError::TooMuch),
             };
-            data = &data[count..];
-            self.fruitless += count;
+            data = data.get(count..).unwrap_or_default();
+            self.fruitless = self.fruitless.saturating_add(count);
             let begun = self.conn.protocol_version().is_some();
             let state = self
                 .conn

@@ -6,6 +6,8 @@ mod compaction;
 mod damage;
 mod faults;
 mod format;
+#[cfg(unix)]
+mod instead;
 mod listing;
 mod model;
 #[cfg(unix)]
