@@ -1,4 +1,13 @@
 //! One channel.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fmt;
 use std::io::IoSlice;
@@ -150,14 +159,14 @@ impl Channel {
                 Some(_) => self.limits.fruitless.max(RECORD_MAX),
             };
             let allowed = limit.saturating_sub(self.fruitless).min(data.len());
-            let part = match allowed {
-                0 => return Err(ChannelError::TooMuch),
-                _ => &data[..allowed],
-            };
+            let part = data.get(..allowed).unwrap_or_default();
+            if part.is_empty() {
+                return Err(ChannelError::TooMuch);
+            }
             let count = match &mut self.state {
                 State::Opening(handshake) => {
                     let (count, done) = handshake.take(part)?;
-                    self.fruitless += count;
+                    self.fruitless = self.fruitless.saturating_add(count);
                     if done {
                         self.open()?;
                     }
@@ -165,7 +174,7 @@ impl Channel {
                 }
                 State::Open(records) => {
                     let (count, taken) = records.take(part, plaintext)?;
-                    self.fruitless += count;
+                    self.fruitless = self.fruitless.saturating_add(count);
                     match taken {
                         Taken::Plaintext => self.fruitless = 0,
                         Taken::Nothing => {}
@@ -175,7 +184,7 @@ impl Channel {
                 }
                 State::Broken => return Err(ChannelError::Internal),
             };
-            data = &data[count..];
+            data = data.get(count..).unwrap_or_default();
         }
         Ok(())
     }

@@ -40,6 +40,8 @@
 //! without a fresh proof.
 
 mod channel;
+#[doc(hidden)]
+pub mod check;
 mod config;
 mod error;
 mod handshake;
