@@ -23,20 +23,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peerhold_host::engine::reachable;
-use peerhold_host::peerhold_core::{CloseReason, ConnId};
-use peerhold_host::{Client, Engine, HostConfig, StartError};
+use peerhold_host::peerhold_core::CloseReason;
+use peerhold_host::{Client, Engine, HostConfig, SocketId, StartError};
 
 /// What the engine's thread is told.
 enum News {
     /// A handle or a worker wants the engine to be turned.
     Wake,
     Accepted(io::Result<TcpStream>),
-    Dialled(ConnId, io::Result<TcpStream>),
+    Dialled(SocketId, io::Result<TcpStream>),
     /// No bytes: the stream has ended.
-    Read(ConnId, Bytes),
-    Wrote(ConnId, usize),
+    Read(SocketId, Bytes),
+    Wrote(SocketId, usize),
     /// Reading or writing has failed.
-    Broken(ConnId),
+    Broken(SocketId),
 }
 
 /// A connection's socket, and what its two threads are busy with.
@@ -58,7 +58,7 @@ pub struct Driver {
     news: Receiver<News>,
     /// For those who have something to tell.
     tell: Sender<News>,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: BTreeMap<SocketId, Conn>,
     /// May be told to accept the next connection.
     acceptor: Sender<()>,
     addr: SocketAddr,
@@ -193,7 +193,7 @@ impl Driver {
     }
 
     /// Gives a connection's threads what there is to do.
-    fn serve(&mut self, id: ConnId) {
+    fn serve(&mut self, id: SocketId) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -207,7 +207,7 @@ impl Driver {
         }
     }
 
-    fn insert(&mut self, id: ConnId, stream: TcpStream) {
+    fn insert(&mut self, id: SocketId, stream: TcpStream) {
         // One that is gone already shows when it is read from.
         let _ = stream.set_nodelay(true);
         let stream = Arc::new(stream);

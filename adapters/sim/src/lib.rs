@@ -65,6 +65,8 @@ pub mod fuzz;
 mod happen;
 mod liar;
 mod model;
+#[cfg(feature = "bugs")]
+pub mod mutants;
 mod net;
 mod node;
 mod ops;
@@ -86,6 +88,6 @@ pub use crate::run::{Report, run, run_script};
 pub use crate::script::{Act, Fault, Op, Script, Step, What};
 pub use crate::shrink::shrink;
 pub use crate::swarm::{Class, Swarm};
-pub use crate::tally::Tally;
+pub use crate::tally::{EFFECTS, FAULTS, Tally};
 pub use crate::task::{Finished, Task};
 pub use crate::violation::{Invariant, Violation};
