@@ -2,6 +2,11 @@
 //! with those of the other packages 10^7 inputs in each run of all tests, and
 //! so many times more as `PEERHOLD_MUTATIONS` says.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how many mutations there are is for whoever runs the tests, and their rate is told"
+)]
+
 use peerhold_core::check;
 
 #[path = "support/corpus.rs"]

@@ -6,7 +6,7 @@ use peerhold_core::text::Kind;
 use peerhold_core::wire::frame::{Flags, HEADER_LEN};
 use peerhold_core::wire::message::kind;
 
-use crate::hex::unhex;
+use crate::hex::{unhex, unhex_array};
 use crate::jsonl::text;
 
 const MESSAGES: &str = include_str!("../vectors/messages.txt");
@@ -137,7 +137,7 @@ fn admissions() -> Inputs {
             }
         }
         for (choices, change) in [(0, 0), (2, 0), (4, 0), (0, 1)] {
-            let nonce = unhex(words[2]);
+            let nonce = unhex_array::<32>(words[2]);
             let rest = [0, 0, 0, 100, 0, 40, change];
             inputs.push([&[choices], &nonce[..], &rest].concat());
         }
