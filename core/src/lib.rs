@@ -38,6 +38,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod admission;
+#[doc(hidden)]
+pub mod bug;
 pub mod config;
 pub mod ctr;
 pub mod disk;

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peerhold_host::engine::reachable;
-use peerhold_host::peerhold_core::{CloseReason, ConnId};
-use peerhold_host::{Client, Engine, HostConfig, StartError};
+use peerhold_host::peerhold_core::CloseReason;
+use peerhold_host::{Client, Engine, HostConfig, SocketId, StartError};
 
 use socket::Conn;
 
@@ -35,11 +35,11 @@ enum News {
     /// A handle or a worker wants the engine to be turned.
     Wake,
     Accepted(TcpStream),
-    Dialled(ConnId, io::Result<TcpStream>),
+    Dialled(SocketId, io::Result<TcpStream>),
     /// No bytes: the stream has ended.
-    Read(ConnId, io::Result<Bytes>),
+    Read(SocketId, io::Result<Bytes>),
     /// So many bytes.
-    Wrote(ConnId, io::Result<usize>),
+    Wrote(SocketId, io::Result<usize>),
 }
 
 /// News that wait for the engine's thread.
@@ -53,7 +53,7 @@ pub struct Driver {
     news: Receiver<News>,
     /// For those who have something to tell.
     tell: SyncSender<News>,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: BTreeMap<SocketId, Conn>,
     addr: SocketAddr,
     dial_timeout: Duration,
 }
@@ -182,7 +182,7 @@ impl Driver {
     }
 
     /// Gives a connection's threads what there is to do.
-    fn serve(&mut self, id: ConnId, done: impl FnOnce(&mut Conn)) {
+    fn serve(&mut self, id: SocketId, done: impl FnOnce(&mut Conn)) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -197,7 +197,7 @@ impl Driver {
         }
     }
 
-    fn insert(&mut self, id: ConnId, stream: TcpStream) {
+    fn insert(&mut self, id: SocketId, stream: TcpStream) {
         match Conn::start(id, stream, &self.tell) {
             Ok(conn) => _ = self.conns.insert(id, conn),
             Err(_) => self.engine.closed(id, CloseReason::Reset),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::thread::Builder;
 
-use peerhold_host::peerhold_core::ConnId;
+use peerhold_host::SocketId;
 
 use crate::News;
 
@@ -22,7 +22,7 @@ pub(crate) struct Conn {
 
 impl Conn {
     pub(crate) fn start(
-        id: ConnId,
+        id: SocketId,
         stream: TcpStream,
         tell: &SyncSender<News>,
     ) -> io::Result<Self> {

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use peerhold_sim::Swarm;
+
+use crate::sum::Floors;
+
 pub(crate) const HELP: &str = "\
 Runs Peerhold in a simulated world where things go wrong, and looks whether
 what must always hold does.
@@ -13,8 +17,12 @@ cargo run --profile sim -p peerhold-sim -- [options]
   --fixed N       first run the N seeds from 1 on, whatever --start is [0]
   --hours H       stop after so many simulated hours
   --minutes M     stop after so many minutes of real time
+  --floors LIST   stop when there were so many simulated hours, operations,
+                  crashes, and times that every fault has fired, and fail if it
+                  does not come to that: 90,250000,10000,30
   --jobs N        threads [2]
   --twice N       run every Nth seed twice: both must be the same; 0: none [16]
+  --short         runs of some seconds, in which much goes on
   --go-on         do not stop at the first violation
   --no-shrink     do not look for a shorter schedule of a violation
 
@@ -25,7 +33,7 @@ cargo run --profile sim -p peerhold-sim -- [options]
   --help          this
 
 A start that is no number is hashed to one: the id of a commit, for instance.
-Exit codes: 0 no violation, 1 a violation, 2 wrong arguments.";
+Exit codes: 0 no violation, 1 a violation or not enough, 2 wrong arguments.";
 
 #[derive(Debug)]
 pub(crate) struct Args {
@@ -33,8 +41,10 @@ pub(crate) struct Args {
     pub(crate) seeds: Seeds,
     pub(crate) hours: Option<f64>,
     pub(crate) seconds: Option<Duration>,
+    pub(crate) floors: Option<Floors>,
     pub(crate) jobs: usize,
     pub(crate) twice: u64,
+    pub(crate) short: bool,
     pub(crate) go_on: bool,
     pub(crate) shrink: bool,
     pub(crate) seed: Option<u64>,
@@ -92,8 +102,10 @@ impl Args {
             },
             hours: None,
             seconds: None,
+            floors: None,
             jobs: 2,
             twice: 16,
+            short: false,
             go_on: false,
             shrink: true,
             seed: None,
@@ -103,6 +115,7 @@ impl Args {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--help" | "-h" => args.help = true,
+                "--short" => args.short = true,
                 "--go-on" => args.go_on = true,
                 "--no-shrink" => args.shrink = false,
                 "--trace" => args.trace = true,
@@ -117,6 +130,14 @@ impl Args {
         Ok(args)
     }
 
+    /// What the run of a seed is like.
+    pub(crate) fn swarm(&self, seed: u64) -> Swarm {
+        match self.short {
+            true => Swarm::short(seed),
+            false => Swarm::draw(seed),
+        }
+    }
+
     fn set(&mut self, option: &str, value: &str) -> Option<()> {
         match option {
             "--seeds" => self.seeds.count = value.parse().ok()?,
@@ -127,6 +148,7 @@ impl Args {
                 let minutes: f64 = value.parse().ok()?;
                 self.seconds = Some(Duration::try_from_secs_f64(minutes * 60.0).ok()?);
             }
+            "--floors" => self.floors = Some(Floors::parse(value)?),
             "--jobs" => self.jobs = value.parse().ok()?,
             "--twice" => self.twice = value.parse().ok()?,
             "--seed" => self.seed = Some(value.parse().ok()?),

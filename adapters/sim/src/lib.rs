@@ -63,6 +63,8 @@ mod faults;
 mod happen;
 mod liar;
 mod model;
+#[cfg(feature = "bugs")]
+pub mod mutants;
 mod net;
 mod node;
 mod ops;
@@ -84,6 +86,6 @@ pub use crate::run::{Report, run, run_script};
 pub use crate::script::{Act, Fault, Op, Script, Step, What};
 pub use crate::shrink::shrink;
 pub use crate::swarm::{Class, Swarm};
-pub use crate::tally::Tally;
+pub use crate::tally::{EFFECTS, FAULTS, Tally};
 pub use crate::task::{Finished, Task};
 pub use crate::violation::{Invariant, Violation};

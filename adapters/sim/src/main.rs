@@ -1,6 +1,7 @@
 //! The command: runs seeds, and tells what became of them.
 
 mod args;
+mod sum;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -8,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use peerhold_sim::{Invariant, Report, Script, Swarm, Tally, Violation, run, run_script, shrink};
+use peerhold_sim::{Invariant, Report, Script, Violation, run, run_script, shrink};
 
 use crate::args::{Args, HELP};
+use crate::sum::Sum;
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
 
 /// Runs one seed, or some of its steps, and tells its story.
 fn replay(seed: u64, args: &Args) -> ExitCode {
-    let swarm = Swarm::draw(seed);
+    let swarm = args.swarm(seed);
     let whole = Script::draw(seed, &swarm);
     let script = match &args.steps {
         Some(steps) => whole.keep(|step| steps.contains(step.number)),
@@ -49,13 +51,13 @@ fn replay(seed: u64, args: &Args) -> ExitCode {
         println!("{:>14.6} s  {line}", at.as_secs_f64());
     }
     let mut sum = Sum::default();
-    sum.add(&report);
+    sum.add(&report, false);
     println!("\n{}", sum.tell());
     println!("trace {}", report.trace);
     match &report.violation {
         None => ExitCode::SUCCESS,
         Some(violation) => {
-            println!("{}", failure(seed, violation));
+            println!("{}", failure(seed, violation, args));
             if args.shrink {
                 println!("{}", shrunk(&script, violation));
             }
@@ -81,9 +83,10 @@ fn sweep(args: &Args) -> ExitCode {
                     let Some(seed) = args.seeds.get(number) else {
                         return;
                     };
-                    let report = run_checked(seed, number, args.twice);
+                    let twice = args.twice > 0 && number.is_multiple_of(args.twice);
+                    let report = run_checked(seed, twice, args);
                     if let Ok(mut sum) = shared.lock() {
-                        sum.add(&report);
+                        sum.add(&report, twice);
                     }
                     if tell.send(report).is_err() {
                         return;
@@ -95,14 +98,16 @@ fn sweep(args: &Args) -> ExitCode {
         let mut shown = Instant::now();
         for report in told {
             if let Some(violation) = report.violation {
-                println!("{}", failure(report.seed, &violation));
+                println!("{}", failure(report.seed, &violation, args));
                 failures.push((report.seed, violation));
                 if !args.go_on {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
             let Ok(sum) = shared.lock() else { continue };
-            let enough = args.hours.is_some_and(|hours| sum.hours() >= hours);
+            let reached = |floors| sum.misses(floors).is_empty();
+            let enough = args.hours.is_some_and(|hours| sum.hours() >= hours)
+                || args.floors.as_ref().is_some_and(reached);
             let late = args.seconds.is_some_and(|most| began.elapsed() >= most);
             if enough || late {
                 stop.store(true, Ordering::Relaxed);
@@ -117,15 +122,21 @@ fn sweep(args: &Args) -> ExitCode {
         .into_inner()
         .unwrap_or_else(|poison| poison.into_inner());
     println!("\n{}\n{}", sum.tell(), sum.progress(began.elapsed()));
+    let misses = args.floors.as_ref().map(|floors| sum.misses(floors));
+    let misses = misses.unwrap_or_default();
     if failures.is_empty() {
         println!("No violation.");
-        return ExitCode::SUCCESS;
+        if misses.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        println!("Not enough was done:\n  {}", misses.join("\n  "));
+        return ExitCode::FAILURE;
     }
     if args.shrink {
         let (seed, violation) = &failures[0];
         println!(
             "{}",
-            shrunk(&Script::draw(*seed, &Swarm::draw(*seed)), violation)
+            shrunk(&Script::draw(*seed, &args.swarm(*seed)), violation)
         );
     }
     let seeds: Vec<_> = failures.iter().map(|(seed, _)| seed.to_string()).collect();
@@ -133,11 +144,11 @@ fn sweep(args: &Args) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Runs a seed, some of them twice: both must be the same.
-fn run_checked(seed: u64, number: u64, twice: u64) -> Report {
-    let swarm = Swarm::draw(seed);
+/// Runs a seed, if asked for twice: both must be the same.
+fn run_checked(seed: u64, twice: bool, args: &Args) -> Report {
+    let swarm = args.swarm(seed);
     let mut report = run(seed, &swarm);
-    if report.violation.is_none() && twice > 0 && number.is_multiple_of(twice) {
+    if report.violation.is_none() && twice {
         let again = run(seed, &swarm);
         if again.trace != report.trace {
             report.violation = Some(Violation {
@@ -150,10 +161,10 @@ fn run_checked(seed: u64, number: u64, twice: u64) -> Report {
     report
 }
 
-fn failure(seed: u64, violation: &Violation) -> String {
-    let commit = commit();
+fn failure(seed: u64, violation: &Violation, args: &Args) -> String {
+    let (commit, short) = (commit(), if args.short { "--short " } else { "" });
     format!(
-        "seed {seed} at commit {commit}:\n  {violation}\n  again: cargo run --profile sim -p peerhold-sim -- --seed {seed} --trace"
+        "seed {seed} at commit {commit}:\n  {violation}\n  again: cargo run --profile sim -p peerhold-sim -- {short}--seed {seed} --trace"
     )
 }
 
@@ -186,52 +197,4 @@ fn commit() -> String {
     let told = told.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     told.filter(|commit| !commit.is_empty())
         .unwrap_or_else(|| "unknown".into())
-}
-
-/// All runs together.
-#[derive(Default)]
-struct Sum {
-    seeds: u64,
-    simulated: Duration,
-    events: u64,
-    completed: u64,
-    crashes: u64,
-    operations: Tally,
-    fired: Tally,
-}
-
-impl Sum {
-    fn add(&mut self, report: &Report) {
-        self.seeds += 1;
-        self.simulated += report.simulated;
-        self.events += report.events;
-        self.completed += report.completed();
-        self.crashes += report.crashes();
-        self.operations.merge(&report.operations);
-        self.fired.merge(&report.fired);
-    }
-
-    fn hours(&self) -> f64 {
-        self.simulated.as_secs_f64() / 3600.0
-    }
-
-    fn progress(&self, took: Duration) -> String {
-        let seconds = took.as_secs_f64().max(0.001);
-        format!(
-            "{} seeds in {seconds:.0} s ({:.2}/s), {:.1} simulated hours, {} operations, {} crashes, {:.1} million events",
-            self.seeds,
-            self.seeds as f64 / seconds,
-            self.hours(),
-            self.completed,
-            self.crashes,
-            self.events as f64 / 1e6,
-        )
-    }
-
-    fn tell(&self) -> String {
-        format!(
-            "Operations:\n{}Faults that fired:\n{}",
-            self.operations, self.fired
-        )
-    }
 }

@@ -274,8 +274,8 @@ impl Incoming {
                 }
                 *have += head.len();
                 if *have == iv.len() {
-                    let key = ctx.config.key.expose();
-                    let cipher = cipher.get_or_insert_with(|| Box::new(CtrStream::new(key, iv)));
+                    let key = &ctx.config.key;
+                    let cipher = cipher.get_or_insert_with(|| Box::new(key.stream(iv)));
                     self.writings.push(ctx, *file, body, |body| {
                         // Streams are far shorter than 2^64 bytes.
                         let _ = cipher.apply(body);
@@ -315,6 +315,16 @@ impl Incoming {
                     },
                 );
             }
+        }
+    }
+
+    /// Gives up a get whose answer is coming.
+    pub(super) fn cancel(&mut self, ctx: &mut Ctx, op: OpId) {
+        if let State::Stream { sink, .. } = &mut self.state
+            && let Sink::Open { file, .. } = sink
+            && self.writings.cancel(ctx, *file, op)
+        {
+            *sink = Sink::Nothing;
         }
     }
 

@@ -7,6 +7,7 @@ use core::fmt;
 use md5::{Digest, Md5};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::ctr::CtrStream;
 use crate::path::{CasPath, sha1_path};
 
 /// The id of a node of the Go program, under which its files lie: 32 bytes, on
@@ -84,8 +85,14 @@ impl OwnerKey {
         Self(bytes)
     }
 
-    pub(super) fn expose(&self) -> &[u8; 32] {
-        &self.0
+    /// The key that these 64 lower-case hex digits are.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
+    }
+
+    /// What seals and opens a file whose sealed form begins with this IV.
+    pub fn stream(&self, iv: &[u8; 16]) -> CtrStream {
+        CtrStream::new(&self.0, iv)
     }
 }
 

@@ -8,6 +8,7 @@ use super::copies::Copy;
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until, is_whole};
 use super::task::{Answer, JobTask, No, Step, Waiter};
+use crate::bug::{self, Bug};
 use crate::disk::{RecordKey, StoredRecord};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
@@ -243,10 +244,8 @@ impl Opening {
             self.lookup.fetch(ctx, next, waiter);
             return Ok(());
         }
-        if self.lookup.named().is_none() {
-            return Err(OpError::Missing);
-        }
-        // Those who have not answered yet may have it too.
+        // Who cannot give all of what it told of may have made that up: it has
+        // not answered. Others may have it, or something that counts.
         let holders: Vec<NodeId> = self.lookup.holders(*of).collect();
         for node in holders {
             self.lookup.take_back(node);
@@ -301,7 +300,7 @@ impl Opening {
     //# FRESH-4: A get of a name's newest record that finds an older one than it has seen of
     //# it, or none, MUST fail, with both, unless its caller takes what there is.
     fn too_old(&self, found: Option<RecordId>) -> Option<OpError> {
-        let Fresh { seen, older } = self.fresh?;
+        let Fresh { seen, older } = self.fresh.filter(|_| !bug::on(Bug::OlderGiven))?;
         let seen = seen.filter(|seen| !older && found < Some(*seen))?;
         Some(OpError::Older { found, seen })
     }
@@ -355,7 +354,7 @@ impl Opening {
             let held = held.filter(|(_, copy)| **copy == Copy::Durable);
             nodes.extend(held.map(|(node, _)| *node));
         }
-        nodes.len()
+        nodes.len() + usize::from(bug::on(Bug::CopyCountedTwice))
     }
 
     /// Has the record kept by replicas that lack it, until W hold it or no

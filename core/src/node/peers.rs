@@ -11,6 +11,7 @@ use super::ctx::{Ctx, Timer};
 use super::session::{Pending, Session, Stage};
 use super::task::No;
 use crate::admission::{Admission, Admitted};
+use crate::bug::{self, Bug};
 use crate::error::PeerFault;
 use crate::id::{ConnId, NodeId};
 use crate::input::{CloseReason, PeerAddr, Role};
@@ -71,6 +72,13 @@ impl Ctx {
         self.sessions.len() + self.dialling.len() + self.accepted.len()
     }
 
+    /// Sets the deadline by which a connection must have become a session.
+    pub(super) fn arm_admission(&mut self, conn: ConnId) {
+        if !bug::on(Bug::AdmissionUnlimited) {
+            self.arm(Timer::Admission(conn), self.config.timing.admission);
+        }
+    }
+
     /// Ends a session. What it owes and is owed is settled at once; the
     /// driver sends what is queued, closes, and reports that it is closed.
     pub(super) fn close(&mut self, conn: ConnId, fault: Option<PeerFault>) {
@@ -88,7 +96,9 @@ impl Ctx {
         session.cut_all();
         let (peer, pending) = (session.peer, session.take_pending());
         self.parted.push(conn);
-        self.events.push(Event::Close { conn });
+        if !bug::on(Bug::CloseForgotten) {
+            self.events.push(Event::Close { conn });
+        }
         if was_admitted {
             self.part(conn, peer, fault);
         } else {
@@ -132,7 +142,8 @@ impl Ctx {
         //# admitted later MUST stay; of two that were dialled from both sides, the one
         //# dialled by the lesser node id. The other is closed.
         let dialled_by_lesser = (new == Role::Dialer) == (self.config.node < peer);
-        new == old || dialled_by_lesser
+        let by_us = new == Role::Dialer && bug::on(Bug::SessionsDisagree);
+        new == old || dialled_by_lesser || by_us
     }
 }
 
@@ -155,7 +166,7 @@ impl Node {
         ctx.dirty.insert(conn);
         //# ADMIT-11: A side MUST close a connection on which the peer's PROOF has not
         //# been accepted within the side's own deadline (10 seconds unless configured).
-        ctx.arm(Timer::Admission(conn), ctx.config.timing.admission);
+        ctx.arm_admission(conn);
         if peer == ctx.me() {
             ctx.book.found(conn, peer);
             ctx.close(conn, Some(PeerFault::Myself));
@@ -355,7 +366,8 @@ impl Node {
         let peer = session.peer;
         //# MSG-3: An answer to a request that is not outstanding is a fault.
         let Some(pending) = session.pending.remove(&frame.request) else {
-            return Err(PeerFault::Unrequested);
+            let fault = Err(PeerFault::Unrequested);
+            return bug::or(Bug::UnrequestedTaken, Ok(()), fault);
         };
         let more = frame.flags.contains(Flags::MORE);
         let kept = match answer(ctx, peer, pending, &frame) {
@@ -443,6 +455,9 @@ impl Node {
                 return ctx.close(conn, Some(PeerFault::Silent));
             }
             Some(_) => {}
+        }
+        if bug::on(Bug::AliveNotRearmed) {
+            return;
         }
         if ctx.now >= session.heard.saturating_add(keep_alive) {
             session.ping();

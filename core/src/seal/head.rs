@@ -12,6 +12,7 @@ use super::keys::Writer;
 use super::manifest::DEPTH_MAX;
 use super::record::{CONTENT_MAX, META_MAX};
 use super::signature::verify_signature;
+use crate::bug::{self, Bug};
 use crate::disk::{RecordKey, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, PutId};
 use crate::version::{RecordId, Version};
@@ -100,7 +101,8 @@ impl SignedHead {
         //# SEAL-16: A head MUST be followed by the Ed25519 signature of its
         //# namespace over the domain string and the head, verified strictly: no
         //# small-order points, no non-canonical scalar.
-        if !verify_signature(head.namespace.as_bytes(), &message(signed), signature) {
+        let signed_by = verify_signature(head.namespace.as_bytes(), &message(signed), signature);
+        if !signed_by && !bug::on(Bug::SignatureUnchecked) {
             return Err(RecordError::Signature);
         }
         let hash = blake3::hash(signed).into();

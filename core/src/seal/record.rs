@@ -17,6 +17,7 @@ use super::head::{Head, RecordKind, RootRef, SignedHead, cbor};
 use super::keys::{BlobKey, Reader, Writer};
 use super::manifest::{FANOUT_MAX, Root};
 use super::name::Name;
+use crate::bug::{self, Bug};
 use crate::disk::StoredRecord;
 use crate::id::PutId;
 use crate::time::UnixMillis;
@@ -169,7 +170,7 @@ pub fn open_record(
     //# SEAL-22: Who opens a whole body MUST recompute `siv` and refuse the record
     //# if it differs.
     let siv = reader.siv(&head.head().bound(), &meta, &content);
-    if siv != blake3::Hash::from_bytes(head.head().siv) {
+    if siv != blake3::Hash::from_bytes(head.head().siv) && !bug::on(Bug::OneSiv) {
         return Err(RecordError::Siv);
     }
     let meta = Meta::open(reader, head, &meta)?;
@@ -213,7 +214,8 @@ fn seal_unchecked(
     //# SEAL-20: `siv` MUST be `keyed_hash(record root, ..)` over the head's
     //# encoding up to `siv`, the meta and the content in clear, each behind its
     //# length in 64 bits.
-    head.siv = reader.siv(&head.bound(), &meta, &content).into();
+    let siv = reader.siv(&head.bound(), &meta, &content).into();
+    head.siv = bug::or(Bug::OneSiv, [1; 32], siv);
     apply_body(&reader.body_key(&head.siv), &mut meta, &mut content)?;
     head.meta_hash = blake3::hash(&meta).into();
     head.content_hash = blake3::hash(&content).into();

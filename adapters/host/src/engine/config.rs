@@ -9,6 +9,7 @@ use peerhold_core::{ClusterKey, Config, ConfigError, NodeId, PeerAddr, Ticket};
 use peerhold_store::{OpenError, StoreConfig};
 use peerhold_tls::Limits;
 
+use crate::foreverstore::ForeverstoreConfig;
 use crate::os::KeyError;
 
 /// The least of every buffer, in bytes: with less, waking those who wait for
@@ -85,6 +86,9 @@ pub struct HostConfig {
     /// written or read, and the plaintext of every file that is put**, see
     /// [`peerhold_core::tape`]. It is made readable by its owner only.
     pub tape: Option<PathBuf>,
+    /// Speaks the Go program's language too, on addresses of its own: **in the
+    /// clear, with whoever comes**. See [`crate::foreverstore`] before setting it.
+    pub foreverstore: Option<ForeverstoreConfig>,
 }
 
 impl HostConfig {
@@ -117,6 +121,7 @@ impl HostConfig {
             accept_pause: Duration::from_millis(100),
             wall_interval: Duration::from_secs(5),
             tape: None,
+            foreverstore: None,
         })
     }
 
@@ -129,6 +134,14 @@ impl HostConfig {
         let mut config = Self::new(data_dir, ticket.cluster_key().clone())?;
         config.node = Config::join(config.node.node, ticket);
         Ok(config)
+    }
+
+    /// All addresses to listen on, in the order in which a driver numbers its
+    /// listeners: the node's, and then those of the second port.
+    pub fn listens(&self) -> Vec<SocketAddr> {
+        let second = self.foreverstore.iter();
+        let second = second.flat_map(|port| &port.listen);
+        self.listen.iter().chain(second).copied().collect()
     }
 
     /// Checks the values against each other; the node's own are checked when
@@ -173,6 +186,9 @@ impl HostConfig {
                 name,
                 rule: "must be longer than nothing",
             });
+        }
+        if let Some(foreverstore) = &self.foreverstore {
+            foreverstore.check()?;
         }
         match self.listen.iter().find(|addr| !is_loopback(addr)) {
             Some(addr) if self.insecure => Err(StartError::NotLoopback(*addr)),
@@ -223,6 +239,14 @@ pub enum StartError {
     #[error("cannot open the store in {}: {source}", path.display())]
     Store {
         /// The data directory.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The second port has no place for its files.
+    #[error("cannot keep files for the Go program's language in {}: {source}", path.display())]
+    Root {
+        /// Its root.
         path: PathBuf,
         /// Why.
         source: OpenError,

@@ -139,6 +139,14 @@ pub(super) enum Tear {
     /// Its last ones.
     Suffix(usize),
     /// In one sector, what should have changed is whatever.
+    ///
+    /// Harsher than what the index is built for: redb takes the one byte of its
+    /// header that says which of two commits is the newest, and whether the file
+    /// was closed, to be the old one or the new one. Random bits there may call
+    /// a file closed that is not, which its length then belies. It is kept
+    /// nevertheless, as disks do leave such sectors: the log has to withstand
+    /// them, and an index that does not is found out when it is opened, and made
+    /// anew from the log.
     Garbage(u64),
 }
 

@@ -5,6 +5,8 @@ mod compaction;
 #[cfg(unix)]
 mod damage;
 mod faults;
+#[cfg(unix)]
+mod foreverstore;
 mod format;
 mod listing;
 mod model;
