@@ -169,8 +169,6 @@ bugs! {
     AliveNotRearmed,
     /// A connection on which nothing is proven may stay.
     AdmissionUnlimited,
-    /// Of two sessions with one peer, each side keeps the one that it dialled.
-    SessionsDisagree,
     /// A request gets the number of one that is outstanding.
     RequestReused,
     /// More requests go out than the peer allows.
@@ -189,8 +187,6 @@ bugs! {
     // Drivers.
     /// A driver loses what is to be written while a commit is on its way.
     DriverLosesWrite,
-    /// A driver does not go on sending when there is room again.
-    DriverStaysBlocked,
 
     // Sealing.
     /// What is sealed is left in clear.

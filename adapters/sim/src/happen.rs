@@ -361,7 +361,6 @@ impl Cluster {
             if let Some(peer) = self.net.peer(end)
                 && self.is_life(peer.at, peer.life)
                 && self.live(peer.at).blocked.contains(&peer.conn)
-                && !bug::on(Bug::DriverStaysBlocked)
             {
                 self.send(peer);
             }

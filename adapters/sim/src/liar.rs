@@ -9,6 +9,7 @@ use chacha20::ChaCha20Rng;
 use peerhold_core::disk::{
     DiskData, DiskDone, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord,
 };
+use peerhold_core::seal::Head;
 use peerhold_core::wire::frame::{BODY_MAX, Decoder, Flags, Frame, FrameLimits};
 use peerhold_core::wire::message::{self, Keep, RecordParts, kind};
 use peerhold_store::Prepared;
@@ -16,6 +17,9 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::cluster::Cluster;
 use crate::net::End;
+
+/// Bytes of a signature, behind the head that it signs.
+const SIGNATURE: usize = 64;
 
 /// Requests that are remembered to be made again.
 const REPEATED: usize = 16;
@@ -162,6 +166,21 @@ impl Liar {
         record
     }
 
+    /// A record with another head that can be read, and is not signed.
+    fn forge(&mut self, mut record: StoredRecord) -> StoredRecord {
+        let signed = record.head.len().saturating_sub(SIGNATURE);
+        for _ in 0..64 {
+            let mut head = record.head.to_vec();
+            let at = self.rng.next_u32() as usize % signed.max(1);
+            head[at] ^= 1 << (self.rng.next_u32() % 8);
+            if Head::decode(&head[..signed]).is_ok() {
+                record.head = head.into();
+                break;
+            }
+        }
+        record
+    }
+
     /// What is answered to a disk operation instead of what is so.
     fn answer(
         &mut self,
@@ -250,7 +269,7 @@ impl Liar {
                 let Some(record) = self.oldest.values().next().cloned() else {
                     return ("liar: silent", false);
                 };
-                let forged = self.change_record(record);
+                let forged = self.forge(record);
                 let record = RecordParts::from(&forged);
                 let keep = Keep {
                     record,

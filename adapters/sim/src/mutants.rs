@@ -92,9 +92,8 @@ fn each(searches: &mut [Search], jobs: usize, act: impl Fn(&mut Search) + Sync) 
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                loop {
-                    let next = left.lock().ok().and_then(|mut left| left.next());
-                    let Some(search) = next else { break };
+                let next = || left.lock().ok().and_then(|mut left| left.next());
+                while let Some(search) = next() {
                     act(search);
                 }
             });

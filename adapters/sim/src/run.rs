@@ -404,14 +404,15 @@ impl Run {
         self.look_at_books()
     }
 
-    /// Looks at what honest nodes with sound disks have written down.
+    /// Looks at what honest nodes have written down on disks that never failed:
+    /// what could not be written is told, and not tried again.
     fn look_at_books(&self) -> Check {
-        let sound = |at: &usize| !self.suspect_places.contains(at);
+        let (suspects, failing) = (&self.suspect_places, &self.suspects.failing);
+        let sound = |at: &usize| !suspects.contains(at) && !failing.contains(at);
         for at in (0..self.cluster.machines()).filter(sound) {
             let config = &self.cluster.machines[at].config;
             let room = config.limits.seen as usize >= self.model.names.len();
-            let sure = room && !self.suspects.failing.contains(&at);
-            is_written_down(at, &self.cluster, &self.model, sure)?;
+            is_written_down(at, &self.cluster, &self.model, room)?;
         }
         Ok(())
     }

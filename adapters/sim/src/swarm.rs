@@ -235,6 +235,9 @@ impl Swarm {
             // So many versions of one name that they do not go into one page.
             (swarm.names, swarm.operations, swarm.reads) = (1, 400, 300);
         }
+        if swarm.suspects == 0 && dice.of(3) == 0 {
+            swarm.suspects = 1;
+        }
         swarm.lying = swarm.suspects > 0 && dice.of(3) > 0;
         for every in swarm.faults.values_mut() {
             *every = Duration::from_secs(*dice.one(&[1, 2, 5, 10]));

@@ -55,6 +55,8 @@ pub(super) struct Opening {
     fresh: Option<Fresh>,
     lookup: Lookup,
     state: State,
+    /// Records that it has handed on until W hold them.
+    copied: u32,
 }
 
 /// What an answer must keep to that is to be found ever after.
@@ -87,6 +89,8 @@ enum State {
 struct Copying {
     open: Open,
     record: StoredRecord,
+    /// Which of those that the operation has handed on.
+    number: u32,
     /// Those who lacked it.
     others: BTreeMap<NodeId, Copy>,
     /// No more copies are waited for.
@@ -113,6 +117,7 @@ impl Opening {
             fresh: None,
             lookup,
             state: State::Looking,
+            copied: 0,
         };
         opening.lookup.start(ctx);
         opening
@@ -164,7 +169,8 @@ impl Opening {
                 self.look(ctx)?;
                 return self.copy(ctx);
             }
-            (Step::Copies, State::Copying(_)) => {
+            // An earlier one's copies are no copies of this one.
+            (Step::Copies(number), State::Copying(copying)) if number == copying.number => {
                 return self.copied(ctx, from, answer);
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {
@@ -329,9 +335,11 @@ impl Opening {
             return self.answered(ctx, open, copies).map(Some);
         }
         ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
+        self.copied = self.copied.wrapping_add(1);
         self.state = State::Copying(Box::new(Copying {
             open,
             record: *record,
+            number: self.copied,
             others: BTreeMap::new(),
             late: false,
         }));
@@ -374,7 +382,7 @@ impl Opening {
         }
         for node in self.lookup.stale(id) {
             copying.others.entry(node).or_insert_with(|| {
-                let waiter = Waiter::Op(self.op, Step::Copies);
+                let waiter = Waiter::Op(self.op, Step::Copies(copying.number));
                 ctx.keep(node, &copying.record, true, waiter);
                 Copy::Asked
             });

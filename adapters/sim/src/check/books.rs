@@ -8,9 +8,9 @@ use crate::model::Model;
 use crate::violation::Invariant::{Convergence, Freshness};
 
 /// Whether a machine's books agree with what its node knows, now that it rests:
-/// nothing is owed, all members are there, and, if it is to be `sure` of that,
-/// what it has seen of names. The store counts this look as a start.
-pub(crate) fn is_written_down(at: usize, cluster: &Cluster, model: &Model, sure: bool) -> Check {
+/// nothing is owed, all members are there, and, if there is room for all names,
+/// what it has seen of them. The store counts this look as a start.
+pub(crate) fn is_written_down(at: usize, cluster: &Cluster, model: &Model, room: bool) -> Check {
     let (Some(kept), Some(status)) = (cluster.books(at), cluster.status(at)) else {
         return Ok(());
     };
@@ -34,7 +34,7 @@ pub(crate) fn is_written_down(at: usize, cluster: &Cluster, model: &Model, sure:
         )
     })?;
     let life = cluster.machines[at].starts;
-    for named in model.names.iter().filter(|_| sure) {
+    for named in model.names.iter().filter(|_| room) {
         let noted = kept.seen.iter().find(|seen| seen.key == named.key);
         let noted = noted.map(|seen| seen.id.version);
         let seen = named.seen(at, life, model.now()).map(|top| top.version);

@@ -247,7 +247,7 @@ impl PutOp {
                 self.check_record(ctx);
             }
             Step::Piece(number) => self.node_read(ctx, number, from, answer),
-            Step::Page | Step::Grant | Step::Copies => {}
+            Step::Page | Step::Grant | Step::Copies(_) => {}
         }
     }
 
