@@ -84,7 +84,7 @@ fn a_blob_that_may_not_be_read_is_an_error_and_served_once_it_may() {
     let dir = tempdir().unwrap();
     let id = BlobId::of(&blob());
     let store = harmed(dir.path(), |path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     });
     let denied = fs::File::open(path(dir.path())).is_err();
     let got = get(&store, id);
