@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc crash-states sim soak mutants crash bench fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim soak mutants crash bench fuzz fuzz-all coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,9 +61,14 @@ crash: ## a thousand processes killed, and power cuts where the machine allows t
 mutants: ## every known bug is switched on, and found (ARGS="--only Debt --tell")
 	$(CARGO) run --profile sim -p peerhold-sim --features bugs --bin mutants -- $(ARGS)
 
-# cargo-fuzz wants nightly's sanitizer flags; the variable makes stable take them.
 fuzz: ## fuzz one target (T=frame SECONDS=30)
-	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(or $(T),frame) -- -max_total_time=$(SECONDS)
+	fuzz/all.sh $(SECONDS) $(or $(T),frame)
+
+coverage: ## how much of the decoders the tests run (needs llvm-tools)
+	fuzz/coverage.sh
+
+fuzz-all: ## fuzz each target in turn, and list the executions (SECONDS=30)
+	fuzz/all.sh $(SECONDS)
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -15,7 +15,7 @@ use crate::disk::Row;
 use crate::error::ConfigError;
 use crate::id::NodeId;
 use crate::input::PeerAddr;
-use crate::members::{Member, State};
+use crate::members::{MEMBERS_MAX, Member, State};
 use crate::policy::{Policy, Storing};
 use crate::seal::{BLOB_MAX, INLINE_MAX, PAYLOAD_MAX};
 use crate::wire::message::REQUESTS_MIN;
@@ -286,9 +286,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Control messages may be this large; the member map must fit in one.
-const MEMBERS_MAX: u32 = 1000;
 
 impl Limits {
     fn check(&self) -> Result<(), ConfigError> {

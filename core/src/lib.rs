@@ -40,6 +40,8 @@ extern crate std;
 pub mod admission;
 #[doc(hidden)]
 pub mod bug;
+#[doc(hidden)]
+pub mod check;
 pub mod config;
 pub mod ctr;
 pub mod disk;

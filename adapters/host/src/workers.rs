@@ -8,7 +8,7 @@
 //!    work behind jobs is not starved.
 //! 2. a read. It ends an operation's wait, and is done without a commit.
 //! 3. the preparation of a small write. It does not wait for the disk either,
-//!    and joins the next commit.
+//!    and joins the next commit, or is a claim on what is not held and done.
 //!    Likewise an errand that only reads.
 //! 4. the commit of everything that has been prepared. One thread at a time;
 //!    what others prepare meanwhile is the next one's batch.

@@ -60,6 +60,8 @@ mod cluster;
 pub mod crash;
 pub mod disk;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod happen;
 mod liar;
 mod model;

@@ -24,6 +24,8 @@
 //! several processes on one store (refused).
 
 mod bug;
+#[doc(hidden)]
+pub mod check;
 mod commit;
 mod compact;
 mod config;

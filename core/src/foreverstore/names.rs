@@ -1,4 +1,13 @@
 //! Whose files, which of them, and where they lie.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::format;
 use alloc::string::String;
@@ -151,7 +160,7 @@ fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let digits = text.as_bytes();
-    if digits.len() != 2 * N {
+    if digits.len() != N.saturating_mul(2) {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -163,8 +172,8 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 fn digit(byte: u8) -> Option<u8> {
     match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+        // Capital letters are another form.
+        b'A'..=b'F' => None,
+        _ => char::from(byte).to_digit(16).map(|digit| digit as u8),
     }
 }

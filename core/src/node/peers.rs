@@ -17,7 +17,7 @@ use crate::id::{ConnId, NodeId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::output::Event;
 use crate::wire::frame::{Flags, Frame};
-use crate::wire::message::{PeersUpdate, kind};
+use crate::wire::message::{self, PeersUpdate, kind};
 
 impl Ctx {
     /// Dials every address that is due and whose node has no session.
@@ -408,7 +408,7 @@ impl Node {
     }
 
     fn on_peers(&mut self, body: &[u8]) -> Result<(), PeerFault> {
-        let update = PeersUpdate::decode_checked(body).map_err(|_| PeerFault::BadMessage)?;
+        let update = message::decode::<PeersUpdate>(body).map_err(|_| PeerFault::BadMessage)?;
         let ctx = &mut self.ctx;
         let mut news = false;
         for entry in update.peers {

@@ -2,6 +2,15 @@
 //!
 //! Meta and content are sealed as one keystream under a key that is derived
 //! from both and from the head (a synthetic IV), so no two bodies share a key.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -305,7 +314,11 @@ impl Meta {
         let most = (FANOUT_MAX as u64)
             .saturating_pow(depth.into())
             .saturating_mul(chunk);
-        let least = if depth == 0 { 1 } else { chunk + 1 };
+        let least = if depth == 0 {
+            1
+        } else {
+            chunk.saturating_add(1)
+        };
         (least..=most).contains(&self.size)
     }
 }
@@ -421,6 +434,18 @@ mod tests {
         let head = resign(&sealed, |head| head.put = put);
         let opened = open_record(writer().reader(), &head, &sealed.meta, &sealed.content);
         assert_eq!(opened, Err(RecordError::Siv));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_refused_whoever_sealed_it() {
+        let surrogate: &[u8] = &[0xed, 0xa0, 0x80];
+        for name in [b"\xff".as_slice(), b"a\xc3", b"\xc0\xaf", surrogate] {
+            // The array, a text of so many bytes, size, no time, chunk size.
+            let mut meta = [&[0x84, 0x60 + name.len() as u8], name].concat();
+            meta.extend([0, 0xf6, 1]);
+            assert_eq!(Meta::decode(&meta), Err(RecordError::Meta));
+        }
+        assert!(Meta::decode(b"\x84\x61a\x00\xf6\x01").is_ok());
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn listings(v: &mut impl Visitor) {
     };
     let damaged = RowParts {
         record: None,
-        damaged: Some(DamagedRow { tag: TAG, id: ID }),
+        damaged: Some(DamagedRow { tag: TAG, id: ID }.into()),
     };
     v.visit(
         "listed-none",
@@ -400,9 +400,9 @@ impl Arbitrary for Any {
             12 => Self::Rows(Rows {
                 rows: list(g, |g| RowParts {
                     record: bool::arbitrary(g).then(|| record(g)),
-                    damaged: bool::arbitrary(g).then(|| DamagedRow {
-                        tag: NameTag(array(g)),
-                        id: record_id(g),
+                    damaged: bool::arbitrary(g).then(|| {
+                        let (tag, id) = (NameTag(array(g)), record_id(g));
+                        DamagedRow { tag, id }.into()
                     }),
                 }),
                 more: bool::arbitrary(g),

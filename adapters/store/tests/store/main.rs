@@ -8,6 +8,8 @@ mod faults;
 #[cfg(unix)]
 mod foreverstore;
 mod format;
+#[cfg(unix)]
+mod instead;
 mod listing;
 mod model;
 #[cfg(unix)]
