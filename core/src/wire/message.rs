@@ -541,10 +541,9 @@ pub fn decode<'b, M: Decode<'b, ()>>(body: &'b [u8]) -> Result<M, MessageError> 
 }
 
 /// Who skips an unknown field remembers every array and map of indefinite
-/// length that it is in, in more memory than that has bytes.
+/// length that it is in, in more memory than that has bytes, so that they are
+/// bounded.
 fn check_open(body: &[u8]) -> Result<(), MessageError> {
-    //# MSG-12: and any body at most 128 arrays and maps of indefinite length; other numbers are
-    //# a fault.
     let opens = |byte: &&u8| matches!(**byte, 0x9f | 0xbf);
     let mut left = OPEN_MAX;
     // Most bodies have too few such bytes anywhere.
@@ -581,7 +580,8 @@ pub(crate) fn list<'b, const MAX: usize, T: Decode<'b, C>, C>(
 ) -> Result<Vec<T>, minicbor::decode::Error> {
     //# MSG-12: A CLAIM names 1 to 64 blobs and a part of its answer at most 64, PEERS at most
     //# 64 nodes with at most 4 addresses each, MEMBERS at most 1,000 nodes, a page has at most
-    //# 682 rows,
+    //# 682 rows, and any body at most 128 arrays and maps of indefinite length; other numbers
+    //# are a fault.
     let too_many = || minicbor::decode::Error::custom(MessageError::TooMany);
     let said = d.array()?;
     let most = match said {

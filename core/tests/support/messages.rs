@@ -6,9 +6,9 @@ use peerhold_core::members::{Member, MemberEntry, State};
 use peerhold_core::version::{RecordId, Version};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{
-    Authority, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch, Found, Hello,
-    History, Keep, List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate, Proof, Quota,
-    RecordParts, Refusal, Refused, RowParts, Rows, kind,
+    ADDRESSES_MAX, Authority, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch,
+    Found, Hello, History, Keep, List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate,
+    Proof, Quota, RecordParts, Refusal, Refused, RowParts, Rows, kind,
 };
 use quickcheck::{Arbitrary, Gen};
 
@@ -346,7 +346,9 @@ impl Arbitrary for Any {
             3 => Self::Peers(PeersUpdate {
                 peers: list(g, |g| PeerEntry {
                     node: NodeId(array(g)),
-                    addresses: Vec::arbitrary(g),
+                    addresses: (0..usize::arbitrary(g) % (ADDRESSES_MAX + 1))
+                        .map(|_| String::arbitrary(g))
+                        .collect(),
                 }),
             }),
             4 => Self::Claim(ClaimBlobs {
