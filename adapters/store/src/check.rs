@@ -27,7 +27,7 @@ use crate::vfs::{MemVfs, Vfs, VfsFile};
 /// Segments: starts on a log that says anything.
 ///
 /// `data` is one byte of choices and what is done to the log before the start:
-/// see [`Damage`]. Bit 0: the last stop was a crash, and the index lags. Bit 1:
+/// see `Damage`. Bit 0: the last stop was a crash, and the index lags. Bit 1:
 /// there is no index. Bit 2: behind the damage comes one more segment, of which
 /// every check is right: entries that are a kind, by how much the sequence
 /// number rises, and how far the mark lies behind it, one byte each, and key
@@ -72,7 +72,7 @@ pub fn segment(data: &[u8]) {
 /// The index: starts on an index that says anything beside a sound log. All
 /// that is in the log must be there.
 ///
-/// `data` is what is done to the index, see [`Damage`].
+/// `data` is what is done to the index, see `Damage`.
 ///
 /// # Panics
 /// If the store breaks a promise.

@@ -19,7 +19,7 @@ use crate::{Channel, ChannelError, Endpoint, Limits};
 /// what the peer says: one byte that says how many bytes of piece lengths
 /// follow, these, and the bytes; received whole and in pieces it must come to
 /// the same, which is nothing. Without it both ends are nodes, and what follows
-/// is done to what they send each other, see [`Edit`]: each end must read what
+/// is done to what they send each other, see `Edit`: each end must read what
 /// the other has sent, up to where it fails.
 ///
 /// # Panics

@@ -28,7 +28,7 @@ fn writer() -> Writer {
 ///
 /// `data` is one byte that says which, and: a head, a meta and a content, the
 /// first two behind their lengths in two bytes; a head without a signature; a
-/// grant; or what the namespace's own writer may seal, see [`sealed_by_owner`].
+/// grant; or what the namespace's own writer may seal, see `sealed_by_owner`.
 ///
 /// # Panics
 /// If it is not.
