@@ -4,7 +4,7 @@ CARGO ?= cargo
 PROFILE ?= ci
 SECONDS ?= 30
 
-.PHONY: help build run test check fmt doc crash-states sim soak crash bench abuse fuzz clean
+.PHONY: help build run test check fmt doc crash-states sim soak mutants crash bench abuse fuzz fuzz-all coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,7 +35,6 @@ doc: ## the documentation, opened
 
 crash-states: ## every state in which a crash may leave a store (ARGS="--small --seed 7")
 	$(CARGO) run --profile sim -p peerhold-sim --bin crash-states -- $(ARGS)
-	$(CARGO) test --profile sim -p peerhold-sim --features bugs --test mutants
 
 bench: ## all benches
 	$(CARGO) bench -p peerhold-benches
@@ -62,9 +61,17 @@ crash: ## a thousand processes killed, and power cuts where the machine allows t
 	PEERHOLD_KILL_ROUNDS=1000 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --nocapture
 	PEERHOLD_POWER_CUTS=100 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --ignored --nocapture power
 
-# cargo-fuzz wants nightly's sanitizer flags; the variable makes stable take them.
+mutants: ## every known bug is switched on, and found (ARGS="--only Debt --tell")
+	$(CARGO) run --profile sim -p peerhold-sim --features bugs --bin mutants -- $(ARGS)
+
 fuzz: ## fuzz one target (T=frame SECONDS=30)
-	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(or $(T),frame) -- -max_total_time=$(SECONDS)
+	fuzz/all.sh $(SECONDS) $(or $(T),frame)
+
+coverage: ## how much of the decoders the tests run (needs llvm-tools)
+	fuzz/coverage.sh
+
+fuzz-all: ## fuzz each target in turn, and list the executions (SECONDS=30)
+	fuzz/all.sh $(SECONDS)
 
 clean: ## remove what was built
 	$(CARGO) clean

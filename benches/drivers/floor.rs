@@ -102,6 +102,14 @@ impl Link {
     }
 }
 
+/// A new file. It is not removed before all rounds have ended.
+fn file(dir: &str) -> Result<File, Failed> {
+    Ok(tempfile::Builder::new()
+        .disable_cleanup(true)
+        .tempfile_in(dir)?
+        .into_file())
+}
+
 /// A file that blobs are written to on a thread of its own, and synced at the
 /// end.
 fn disk(mut file: File) -> (SyncSender<Bytes>, JoinHandle<Result<File, Failed>>) {
@@ -121,22 +129,22 @@ fn join<T>(thread: JoinHandle<Result<T, Failed>>) -> Result<T, Failed> {
 }
 
 /// One of the two peers.
-pub(crate) fn peer() -> Result<(), Box<dyn Error>> {
+pub(crate) fn peer(dir: &str) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     tell("listens", listener.local_addr()?);
     let (socket, _) = listener.accept()?;
-    keep_and_return(socket).map_err(|error| error.to_string())?;
+    keep_and_return(dir, socket).map_err(|error| error.to_string())?;
     wait_for_end();
     tell_usage();
     Ok(())
 }
 
-fn keep_and_return(socket: TcpStream) -> Result<(), Failed> {
+fn keep_and_return(dir: &str, socket: TcpStream) -> Result<(), Failed> {
     let mut link = Link::new(socket, false)?;
     let number = |bytes: Bytes| bytes.first().copied().unwrap_or_default();
     let count = u32::from_be_bytes(link.take(4)?.as_ref().try_into()?);
     let mine = number(link.take(1)?);
-    let (give, written) = disk(tempfile::tempfile()?);
+    let (give, written) = disk(file(dir)?);
     for _ in 0..count {
         let id = BlobId(link.take(BlobId::LEN)?.as_ref().try_into()?);
         let blob = link.take(BLOB)?;
@@ -158,12 +166,12 @@ fn keep_and_return(socket: TcpStream) -> Result<(), Failed> {
     Ok(())
 }
 
-/// `SIZE ADDR ADDR`: puts a file to both peers and gets it back.
+/// `DIR SIZE ADDR ADDR`: puts a file to both peers and gets it back.
 pub(crate) fn writer(args: &[&str]) -> Result<(), Box<dyn Error>> {
-    let [size, first, second] = args else {
-        return Err("the floor's writer has a size and two peers".into());
+    let [dir, size, first, second] = args else {
+        return Err("the floor's writer has a folder, a size and two peers".into());
     };
-    put_and_get(size.parse::<usize>()? / MIB, [first, second])
+    put_and_get(dir, size.parse::<usize>()? / MIB, [first, second])
         .map_err(|error| error.to_string())?;
     tell("done", "");
     wait_for_end();
@@ -171,7 +179,7 @@ pub(crate) fn writer(args: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn put_and_get(count: usize, addrs: [&str; 2]) -> Result<(), Failed> {
+fn put_and_get(dir: &str, count: usize, addrs: [&str; 2]) -> Result<(), Failed> {
     let mut links = Vec::new();
     for (at, addr) in addrs.into_iter().enumerate() {
         let mut link = Link::new(TcpStream::connect(addr)?, true)?;
@@ -180,7 +188,7 @@ fn put_and_get(count: usize, addrs: [&str; 2]) -> Result<(), Failed> {
         links.push(link);
     }
     let begun = Instant::now();
-    let (blobs, links) = put(count, links)?;
+    let (blobs, links) = put(file(dir)?, count, links)?;
     tell(
         "large put, MiB/s",
         count as f64 / begun.elapsed().as_secs_f64(),
@@ -197,10 +205,10 @@ fn put_and_get(count: usize, addrs: [&str; 2]) -> Result<(), Failed> {
 /// What is kept of a file: its blobs without their bytes.
 type Blobs = Vec<SealedBlob>;
 
-fn put(count: usize, links: Vec<Link>) -> Result<(Blobs, Vec<Link>), Failed> {
+fn put(file: File, count: usize, links: Vec<Link>) -> Result<(Blobs, Vec<Link>), Failed> {
     let reader = namespace().reader().clone();
     let pattern = noise(MIB);
-    let (local, written) = disk(tempfile::tempfile()?);
+    let (local, written) = disk(file);
     let mut sending = Vec::new();
     for mut link in links {
         let (give, take) = sync_channel::<(BlobId, Bytes)>(AHEAD);

@@ -36,11 +36,11 @@ impl FromStr for Kind {
     }
 }
 
+/// A node's client, where it listens, and the thread that it runs on.
+pub(crate) type Opened = (Client, Vec<SocketAddr>, JoinHandle<()>);
+
 /// Opens a node and runs it on a thread that does nothing else.
-pub(crate) fn open(
-    kind: Kind,
-    config: HostConfig,
-) -> Result<(Client, Vec<SocketAddr>, JoinHandle<()>), Box<dyn Error>> {
+pub(crate) fn open(kind: Kind, config: HostConfig) -> Result<Opened, Box<dyn Error>> {
     Ok(match kind {
         Kind::Smol => {
             let (handle, driver) = peerhold_smol::open(config)?;

@@ -102,10 +102,12 @@ fn large(client: &Client, size: usize) -> Result<(), Box<dyn Error>> {
     put.settled()?;
     tell("large put, MiB/s", mib_per_second(begun));
     let reader = namespace().reader().clone();
+    let begun = Instant::now();
     blocking.forget(Forget {
         reader: reader.clone(),
         name: name.clone(),
     })?;
+    tell("forgetting its copies, MiB/s", mib_per_second(begun));
     let begun = Instant::now();
     let mut get = blocking.get(Get::newest(&reader, &name))?;
     let mut len = 0;
@@ -167,7 +169,9 @@ fn rate(
             })
         })
         .collect();
-    smol::block_on(executor.run(async {
+    // A thread that only waits: one of a runtime would take part in a driver's
+    // work on it, or take it away.
+    smol::future::block_on(executor.run(async {
         for task in running {
             task.await?;
         }

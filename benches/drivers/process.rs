@@ -45,27 +45,32 @@ impl Child {
         }
     }
 
-    /// All figures that it tells, until it says that these were all.
-    pub(crate) fn figures(&mut self) -> Result<Figures, Box<dyn Error>> {
-        let mut figures = Figures::new();
-        loop {
-            let line = self.lines.next().ok_or("a process has ended")??;
-            match line.split_once('\t') {
-                Some(("done", _)) => return Ok(figures),
-                Some((name, value)) => figures.insert(name.into(), value.parse()?),
-                None => return Err(format!("a process said {line:?}").into()),
-            };
+    /// The next figure that it tells; `None` if these were all.
+    pub(crate) fn figure(&mut self) -> Result<Option<(String, f64)>, Box<dyn Error>> {
+        let line = self.lines.next().ok_or("a process has ended")??;
+        match line.split_once('\t') {
+            Some(("done", _)) => Ok(None),
+            Some((name, value)) => Ok(Some((name.into(), value.parse()?))),
+            None => Err(format!("a process said {line:?}").into()),
         }
     }
 
     /// Has it end. What it tells of itself at its end.
     pub(crate) fn end(&mut self) -> Result<Figures, Box<dyn Error>> {
         drop(self.process.stdin.take());
-        let figures = self.figures()?;
+        let mut figures = Figures::new();
+        while let Some((name, value)) = self.figure()? {
+            figures.insert(name, value);
+        }
         match self.process.wait()?.success() {
             true => Ok(figures),
             false => Err("a process has failed".into()),
         }
+    }
+
+    /// CPU seconds so far.
+    pub(crate) fn cpu(&self) -> f64 {
+        cpu_seconds(&self.process.id().to_string())
     }
 
     pub(crate) fn usage(&self) -> Result<Usage, Box<dyn Error>> {
@@ -78,7 +83,7 @@ impl Child {
             wakeups += switches.unwrap_or("0").trim().parse::<u64>()?;
         }
         Ok(Usage {
-            cpu: cpu_seconds(&id.to_string()),
+            cpu: self.cpu(),
             wakeups,
         })
     }

@@ -4,6 +4,15 @@
 //! way is a [`Hello`], the second a [`Proof`] bound to the sender's role, both
 //! ids and both hellos, so that no proof serves in another session, in the
 //! other direction, or for another node (DESIGN section 6).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::Bytes;
 
@@ -163,9 +172,8 @@ impl Admission {
 /// A short name of a key, which says nothing about it.
 pub(crate) fn key_id(key: &ClusterKey) -> [u8; 8] {
     let hash = blake3::derive_key("peerhold 2026-11 cluster key id", key.expose());
-    let mut id = [0; 8];
-    id.copy_from_slice(&hash[..8]);
-    id
+    let [a, b, c, d, e, f, g, h, ..] = hash;
+    [a, b, c, d, e, f, g, h]
 }
 
 #[cfg(test)]

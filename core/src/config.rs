@@ -15,7 +15,7 @@ use crate::disk::Row;
 use crate::error::ConfigError;
 use crate::id::NodeId;
 use crate::input::PeerAddr;
-use crate::members::{Member, State};
+use crate::members::{MEMBERS_MAX, Member, State};
 use crate::policy::{Policy, Storing};
 use crate::seal::{BLOB_MAX, INLINE_MAX, PAYLOAD_MAX};
 use crate::wire::message::REQUESTS_MIN;
@@ -306,9 +306,6 @@ pub(crate) const ANSWERS_SURE: usize = 64 << 10;
 /// The least bandwidth, in bytes per second: with less, a session's requests
 /// and signs of life would be late.
 pub(crate) const BANDWIDTH_MIN: u64 = 64 << 10;
-
-/// Control messages may be this large; the member map must fit in one.
-const MEMBERS_MAX: u32 = 1000;
 
 impl Limits {
     fn check(&self) -> Result<(), ConfigError> {

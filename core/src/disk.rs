@@ -112,7 +112,7 @@ pub enum Row {
 
 impl Row {
     /// Keys, lengths and the like of one row, in bytes.
-    const OVERHEAD: usize = 96;
+    pub(crate) const OVERHEAD: usize = 96;
     /// The greatest [`Row::cost`] that a row can have.
     pub const COST_MAX: usize = Self::OVERHEAD + SIGNED_HEAD_MAX + META_MAX;
 

@@ -1,5 +1,14 @@
 //! Names of things: 32-byte identities that travel, and small counters that
 //! a node mints for its driver.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -143,9 +152,10 @@ impl fmt::Debug for NameTag {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(2 * bytes.len());
+    let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
     for byte in bytes {
-        write!(hex, "{byte:02x}").expect("a string takes what is written to it");
+        // A string takes what is written to it.
+        let _ = write!(hex, "{byte:02x}");
     }
     hex
 }

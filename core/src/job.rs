@@ -10,6 +10,7 @@ use core::num::NonZeroU64;
 
 use bytes::Bytes;
 
+use crate::bug::{self, Bug};
 use crate::disk::{StoredRecord, Ticket};
 use crate::id::{BlobId, NodeId};
 use crate::placement::{Candidate, Placement, SLOTS, Slot};
@@ -269,6 +270,9 @@ impl Work {
                 Made::Record(seal::seal_record(&writer, draft, &meta, &content).map(Box::new))
             }
             Self::CheckHead(record) => Made::Head(SignedHead::from_stored(&record)),
+            Self::CheckRecord(record) if bug::on(Bug::RecordUnchecked) => {
+                Made::Checked(Ok(*record))
+            }
             Self::CheckRecord(record) => {
                 Made::Checked(SealedRecord::from_stored(*record).map(|sealed| sealed.to_stored()))
             }
@@ -299,7 +303,10 @@ impl Work {
                 len,
                 bytes,
                 verified,
-            } => Made::Chunk(seal::open_chunk(&id, &key, len, bytes, verified)),
+            } => {
+                let verified = verified || bug::on(Bug::ChunkUnchecked);
+                Made::Chunk(seal::open_chunk(&id, &key, len, bytes, verified))
+            }
             Self::OpenNode {
                 opener,
                 id,
@@ -308,7 +315,8 @@ impl Work {
                 bytes,
             } => Made::Node(opener.open_node(&id, &key, &shape, &bytes)),
             Self::CheckBlob { id, bytes } => {
-                Made::Blob(seal::verify_blob(&id, &bytes).then_some(bytes))
+                let right = seal::verify_blob(&id, &bytes) || bug::on(Bug::BlobUnchecked);
+                Made::Blob(right.then_some(bytes))
             }
             Self::SignGrant { writer, grant } => Made::Grant(grant.sign(&writer)),
             Self::CheckAuthority(authority) => Made::Authority(match authority {

@@ -38,6 +38,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod admission;
+#[doc(hidden)]
+pub mod bug;
+#[doc(hidden)]
+pub mod check;
 pub mod config;
 pub mod ctr;
 pub mod disk;

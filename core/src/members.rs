@@ -4,6 +4,15 @@
 //! reach changes nothing here (DESIGN section 5). What peers may tell of
 //! others, and what a node's own [`crate::policy`] makes of it all, stands in
 //! PROTOCOL.md, MEMBER-1 to MEMBER-11.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -13,6 +22,10 @@ use minicbor::{Decode, Encode};
 
 use crate::id::NodeId;
 use crate::placement::Candidate;
+use crate::wire::message::list;
+
+/// The most members of a map: a control message has room for so many.
+pub const MEMBERS_MAX: u32 = 1000;
 
 /// Where a member stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -145,7 +158,8 @@ impl Members {
 
     /// The inverse of [`Members::encode`]. `None` if it is not such a map.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let entries: Vec<MemberEntry> = minicbor::decode(bytes).ok()?;
+        let d = &mut minicbor::Decoder::new(bytes);
+        let entries: Vec<MemberEntry> = list::<{ MEMBERS_MAX as usize }, _, _>(d, &mut ()).ok()?;
         Some(Self {
             map: entries
                 .into_iter()

@@ -21,6 +21,15 @@
 //!    needs it. It is no protection against somebody
 //!    who changes a text on purpose: whoever can choose the text chooses its
 //!    checksum.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -156,7 +165,9 @@ impl Kind {
     }
 
     const fn chars_of(self, bytes: usize) -> usize {
-        self.prefix().len() + 2 + (8 * bytes).div_ceil(5) + CHECKSUM
+        let data = bytes.saturating_mul(8).div_ceil(5);
+        let around = self.prefix().len().saturating_add(2 + CHECKSUM);
+        around.saturating_add(data)
     }
 
     fn hrp(self) -> Hrp {
@@ -300,12 +311,12 @@ impl FromStr for RecordId {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         let bytes: Zeroizing<[u8; RECORD_LEN]> = read(Kind::Record, text)?;
-        let (mut version, mut head) = ([0; Version::LEN], [0; 32]);
-        version.copy_from_slice(&bytes[..Version::LEN]);
-        head.copy_from_slice(&bytes[Version::LEN..]);
+        // A record's bytes are as many as both together.
+        let content = || TextError::Content(Kind::Record);
+        let (version, head) = bytes.split_first_chunk().ok_or_else(content)?;
         Ok(Self {
-            version: Version::from_bytes(version),
-            head,
+            version: Version::from_bytes(*version),
+            head: head.try_into().map_err(|_| content())?,
         })
     }
 }
@@ -393,7 +404,8 @@ fn write(kind: Kind, bytes: &[u8], out: &mut impl Write) -> fmt::Result {
 pub(crate) fn secret(kind: Kind, bytes: &[u8]) -> Zeroizing<String> {
     // Allocated once: a string that grows would leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(kind.chars_of(bytes.len())));
-    write(kind, bytes, &mut *text).expect("a string takes what is written to it");
+    // A string takes what is written to it.
+    let _ = write(kind, bytes, &mut *text);
     text
 }
 
@@ -416,7 +428,7 @@ pub(crate) fn read_some(kind: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, Te
     if !(around..=kind.chars()).contains(&chars) {
         return Err(TextError::Length { kind, chars });
     }
-    let len = (chars - around) * 5 / 8;
+    let len = chars.saturating_sub(around).saturating_mul(5) / 8;
     let mut bytes = Zeroizing::new(alloc::vec![0; len]);
     // A character that stands for no byte.
     let length = (kind.chars_of(len) != chars).then_some(TextError::Padding(kind));
@@ -453,9 +465,16 @@ fn read_into(
     if let Some(length) = length {
         return Err(length);
     }
-    let spare = (5 - 8 * bytes.len() % 5) % 5;
+    // Of every five bytes' bits none is spare.
+    let spare = match bytes.len() % 5 {
+        0 => 0,
+        1 => 2,
+        2 => 4,
+        3 => 1,
+        _ => 3,
+    };
     let last = fes.clone().next_back().map_or(0, Fe32::to_u8);
-    if last.trailing_zeros() < spare as u32 {
+    if last.trailing_zeros() < spare {
         return Err(TextError::Padding(kind));
     }
     bytes
@@ -478,10 +497,10 @@ fn check_kind(expected: Kind, text: &str) -> Result<(), TextError> {
 //# TEXT-5: A reader MUST take a text in small letters and one in capital letters, and refuse
 //# one that mixes them. A writer writes small letters.
 fn check_characters(kind: Kind, text: &str) -> Result<(), TextError> {
-    let behind = kind.prefix().len() + 1;
+    let behind = kind.prefix().len().saturating_add(1);
     let wrong = |char: char| Fe32::from_char(char).is_err();
     if let Some(at) = text.chars().skip(behind).position(wrong) {
-        let place = behind + at + 1;
+        let place = behind.saturating_add(at).saturating_add(1);
         return Err(TextError::Character { kind, place });
     }
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);

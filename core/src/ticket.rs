@@ -1,4 +1,13 @@
 //! Tickets: all that a new node needs to join, as one line of text.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -73,7 +82,8 @@ impl Ticket {
         }
         for (at, Bootstrap { addr, .. }) in bootstrap.iter().enumerate() {
             check(addr)?;
-            if bootstrap[..at].iter().any(|other| other.addr == *addr) {
+            let before = &mut bootstrap.iter().take(at);
+            if before.any(|other| other.addr == *addr) {
                 return Err(TicketError::Twice);
             }
         }

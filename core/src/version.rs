@@ -1,4 +1,13 @@
 //! Versions: what orders the records of one name.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use core::fmt;
 
@@ -41,7 +50,7 @@ impl Version {
         //# VERSION-2: A writer MUST learn the greatest version of the name from R - W +
         //# 1 replicas and give one above it: its first 8 bytes, as a number, are the
         //# greater of milliseconds * 2^16 by its clock and that version's number + 1.
-        let clock = wall.0.min((1 << 48) - 1) << 16;
+        let clock = wall.0.min(const { (1 << 48) - 1 }) << 16;
         let stamp = clock.max(seen.stamp.checked_add(1)?);
         Some(Self { stamp, writer })
     }

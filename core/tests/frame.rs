@@ -4,7 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use peerhold_core::wire::frame::{
     BODY_MAX, BODY_MAX_UNADMITTED, Decoder, Flags, Frame, FrameError, FrameLimits, HEADER_LEN,
-    check_decoding, encode, encode_header,
+    encode, encode_header,
 };
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
@@ -73,7 +73,7 @@ quickcheck! {
     }
 
     fn arbitrary_bytes_pass_the_fuzz_check(data: Vec<u8>) -> bool {
-        check_decoding(&data);
+        peerhold_core::check::frame(&data);
         true
     }
 
@@ -83,7 +83,7 @@ quickcheck! {
         data.extend_from_slice(cuts);
         data.extend_from_slice(&stream.bytes());
         data.extend_from_slice(&tail);
-        check_decoding(&data);
+        peerhold_core::check::frame(&data);
         true
     }
 }
@@ -219,7 +219,7 @@ fn the_committed_fuzz_corpus_passes() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/frame");
     let mut inputs = 0;
     for entry in std::fs::read_dir(folder).expect("the corpus is in the repository") {
-        check_decoding(&std::fs::read(entry.unwrap().path()).unwrap());
+        peerhold_core::check::frame(&std::fs::read(entry.unwrap().path()).unwrap());
         inputs += 1;
     }
     assert!(inputs > 0);

@@ -128,7 +128,7 @@ fn decode(kind: &str, body: &[u8]) -> Result<(), MessageError> {
         "hello" => plain::<Hello>(body),
         "proof" => plain::<Proof>(body),
         "members" => plain::<MembersUpdate>(body),
-        "peers" => PeersUpdate::decode_checked(body).map(|_| ()),
+        "peers" => message::decode::<PeersUpdate>(body).map(|_| ()),
         "claim" => ClaimBlobs::decode_checked(body).map(|_| ()),
         "claimed" => plain::<Claimed>(body),
         "fetch" => plain::<Fetch>(body),

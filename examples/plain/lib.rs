@@ -8,47 +8,42 @@
 //! they like: the engine's thread waits for none of them, it sleeps on one
 //! queue in which all that happens is told.
 //!
-//! **Bounds** come for nothing. A helper does one thing at a time, when it is
-//! told to, so it has at most one piece of news in the queue; and a reader is
-//! told how much the engine has room for: the rest stays in the socket, where
-//! TCP slows the peer down.
+//! **Bounds** come for nothing. The queue has a length, and a helper does one
+//! thing at a time, when it is told to. A reader is told how much the engine
+//! has room for: the rest stays in the socket, where TCP slows the peer down.
+
+mod socket;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Poll, Wake};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::task::Wake;
+use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peerhold_host::engine::reachable;
-use peerhold_host::peerhold_core::{CloseReason, ConnId};
-use peerhold_host::{Client, Engine, HostConfig, StartError};
+use peerhold_host::peerhold_core::CloseReason;
+use peerhold_host::{Client, Engine, HostConfig, SocketId, StartError};
+
+use socket::Conn;
 
 /// What the engine's thread is told.
 enum News {
     /// A handle or a worker wants the engine to be turned.
     Wake,
-    Accepted(io::Result<TcpStream>),
-    Dialled(ConnId, io::Result<TcpStream>),
+    Accepted(TcpStream),
+    Dialled(SocketId, io::Result<TcpStream>),
     /// No bytes: the stream has ended.
-    Read(ConnId, Bytes),
-    Wrote(ConnId, usize),
-    /// Reading or writing has failed.
-    Broken(ConnId),
+    Read(SocketId, io::Result<Bytes>),
+    /// So many bytes.
+    Wrote(SocketId, io::Result<usize>),
 }
 
-/// A connection's socket, and what its two threads are busy with.
-struct Conn {
-    stream: Arc<TcpStream>,
-    /// May be told to read so many bytes..
-    reader: Sender<usize>,
-    reading: bool,
-    /// ..and to write these.
-    writer: Sender<Vec<u8>>,
-    writing: bool,
-}
+/// News that wait for the engine's thread.
+const WAITING: usize = 64;
 
 /// Drives one node.
 #[expect(missing_debug_implementations, reason = "the lesson is short")]
@@ -57,10 +52,8 @@ pub struct Driver {
     engine: Engine,
     news: Receiver<News>,
     /// For those who have something to tell.
-    tell: Sender<News>,
-    conns: BTreeMap<ConnId, Conn>,
-    /// May be told to accept the next connection.
-    acceptor: Sender<()>,
+    tell: SyncSender<News>,
+    conns: BTreeMap<SocketId, Conn>,
     addr: SocketAddr,
     dial_timeout: Duration,
 }
@@ -76,19 +69,33 @@ pub fn open(config: HostConfig) -> Result<(Client, SocketAddr, Driver), StartErr
     let failed = |source| StartError::Listen { addr, source };
     let listener = TcpListener::bind(addr).map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
-    let dial_timeout = config.open_timeout;
+    let (dial_timeout, pause) = (config.open_timeout, config.accept_pause);
     let (client, engine) = Engine::open(config, reachable(&[addr]))?;
-    let (tell, news) = channel();
+    let (tell, news) = sync_channel(WAITING);
     // All that a driver has to give: somebody to wake.
     engine.register(&Arc::new(Waker(tell.clone())).into());
-    let accept = move |()| News::Accepted(listener.accept().map(|(stream, _)| stream));
-    let acceptor = helper(&tell, accept).map_err(StartError::Workers)?;
+    let visitors = tell.clone();
+    let accept = move || {
+        loop {
+            let told = match listener.accept() {
+                Ok((stream, _)) => visitors.send(News::Accepted(stream)),
+                // Perhaps there are no descriptors left: there will be.
+                Err(_) => {
+                    sleep(pause);
+                    Ok(())
+                }
+            };
+            if told.is_err() {
+                return;
+            }
+        }
+    };
+    Builder::new().spawn(accept).map_err(StartError::Workers)?;
     let driver = Driver {
         engine,
         news,
         tell,
         conns: BTreeMap::new(),
-        acceptor,
         addr,
         dial_timeout,
     };
@@ -98,24 +105,20 @@ pub fn open(config: HostConfig) -> Result<(Client, SocketAddr, Driver), StartErr
 impl Driver {
     /// Turns the engine until the node has ended.
     pub fn run(mut self) {
-        say(&self.acceptor, ());
         loop {
             let turn = self.engine.turn();
             if turn.done {
                 return;
             }
             self.obey();
+            let now = Instant::now();
+            let again = turn.more || self.engine.restless();
+            let until = if again { Some(now) } else { turn.deadline };
+            let wait = until.map_or(Duration::MAX, |at| at.saturating_duration_since(now));
             // No wake-up is lost: what has come since the turn is in the queue.
-            let first = if turn.more || self.engine.restless() {
-                None
-            } else if let Some(at) = turn.deadline {
-                let wait = at.saturating_duration_since(Instant::now());
-                self.news.recv_timeout(wait).ok()
-            } else {
-                self.news.recv().ok()
-            };
+            let first = self.news.recv_timeout(wait).ok();
             // And what else is there by now: one turn does for all.
-            let rest = self.news.try_iter().take(64);
+            let rest = self.news.try_iter().take(WAITING);
             let all: Vec<News> = first.into_iter().chain(rest).collect();
             all.into_iter().for_each(|news| self.hear(news));
         }
@@ -125,62 +128,48 @@ impl Driver {
     fn hear(&mut self, news: News) {
         match news {
             News::Wake => {}
-            News::Accepted(result) => self.accepted(result),
-            News::Dialled(conn, Err(error)) => self.engine.dial_failed(conn, &error),
+            News::Accepted(stream) => {
+                // One that is too many is dropped, which closes it.
+                if let Some(conn) = self.engine.accept() {
+                    self.insert(conn, stream);
+                }
+            }
             News::Dialled(conn, Ok(stream)) => {
                 // It may have been given up meanwhile.
                 if self.engine.dialled(conn) {
                     self.insert(conn, stream);
                 }
             }
-            News::Read(conn, data) => {
-                self.conns.entry(conn).and_modify(|it| it.reading = false);
-                match data.is_empty() {
-                    true => self.engine.closed(conn, CloseReason::Eof),
-                    false => self.engine.received(conn, data),
-                }
-                self.serve(conn);
+            News::Dialled(conn, Err(error)) => self.engine.dial_failed(conn, &error),
+            News::Read(conn, Ok(data)) if data.is_empty() => {
+                self.engine.closed(conn, CloseReason::Eof);
             }
-            News::Wrote(conn, count) => {
-                self.conns.entry(conn).and_modify(|it| it.writing = false);
+            News::Read(conn, Ok(data)) => {
+                self.engine.received(conn, data);
+                self.serve(conn, |it| it.reader.busy = false);
+            }
+            News::Wrote(conn, Ok(count)) => {
                 self.engine.wrote(conn, count);
-                self.serve(conn);
+                self.serve(conn, |it| it.writer.busy = false);
             }
-            News::Broken(conn) => self.engine.closed(conn, CloseReason::Reset),
-        }
-    }
-
-    fn accepted(&mut self, result: io::Result<TcpStream>) {
-        // After an error the engine says when it is time to go on.
-        let go_on = result.is_ok();
-        let (mut next, mut taken) = (Some(result), None);
-        let take = || next.take().map_or(Poll::Pending, Poll::Ready);
-        self.engine
-            .accept_some(0, take, |conn, it| taken = Some((conn, it)));
-        if let Some((conn, stream)) = taken {
-            self.insert(conn, stream);
-        }
-        if go_on {
-            say(&self.acceptor, ());
+            News::Read(conn, Err(_)) | News::Wrote(conn, Err(_)) => {
+                self.engine.closed(conn, CloseReason::Reset);
+            }
         }
     }
 
     /// Does with sockets what the engine's last turn asked for.
     fn obey(&mut self) {
         while let Some(dial) = self.engine.poll_dial() {
-            let (conn, addr, limit) = (dial.conn, dial.addr, self.dial_timeout);
-            let connect = move |()| TcpStream::connect_timeout(&addr, limit);
-            match helper(&self.tell, move |it| News::Dialled(conn, connect(it))) {
-                // It is told once, and ends after that.
-                Ok(dialler) => _ = say(&dialler, ()),
-                Err(error) => self.engine.dial_failed(conn, &error),
+            let (conn, limit, tell) = (dial.conn, self.dial_timeout, self.tell.clone());
+            let connect = move || TcpStream::connect_timeout(&dial.addr, limit);
+            let dialler = move || tell.send(News::Dialled(conn, connect()));
+            if let Err(error) = Builder::new().spawn(dialler) {
+                self.engine.dial_failed(conn, &error);
             }
         }
-        while self.engine.poll_listener().is_some() {
-            say(&self.acceptor, ());
-        }
         while let Some(conn) = self.engine.poll_changed() {
-            self.serve(conn);
+            self.serve(conn, |_| {});
         }
         while let Some(conn) = self.engine.poll_shut() {
             // All was written. The peer sees the end, and we read on to its.
@@ -193,103 +182,44 @@ impl Driver {
     }
 
     /// Gives a connection's threads what there is to do.
-    fn serve(&mut self, id: ConnId) {
+    fn serve(&mut self, id: SocketId, done: impl FnOnce(&mut Conn)) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        if !conn.writing && self.engine.wants_write(id) {
+        done(conn);
+        if !conn.writer.busy && self.engine.wants_write(id) {
             let data: Vec<&[u8]> = self.engine.to_write(id).collect();
-            conn.writing = say(&conn.writer, data.concat());
+            conn.writer.give(data.concat());
         }
         let space = self.engine.read_space(id);
-        if !conn.reading && space > 0 {
-            conn.reading = say(&conn.reader, space);
+        if !conn.reader.busy && space > 0 {
+            conn.reader.give(space);
         }
     }
 
-    fn insert(&mut self, id: ConnId, stream: TcpStream) {
-        // One that is gone already shows when it is read from.
-        let _ = stream.set_nodelay(true);
-        let stream = Arc::new(stream);
-        let (source, sink) = (Arc::clone(&stream), Arc::clone(&stream));
-        let read = move |space| {
-            let data = read(&source, space);
-            data.map_or(News::Broken(id), |data| News::Read(id, data))
-        };
-        let write = move |data: Vec<u8>| match (&*sink).write_all(&data) {
-            Ok(()) => News::Wrote(id, data.len()),
-            Err(_) => News::Broken(id),
-        };
-        let threads = (helper(&self.tell, read), helper(&self.tell, write));
-        let (Ok(reader), Ok(writer)) = threads else {
-            return self.engine.closed(id, CloseReason::Reset);
-        };
-        let (reading, writing) = (false, false);
-        self.conns.insert(
-            id,
-            Conn {
-                stream,
-                reader,
-                reading,
-                writer,
-                writing,
-            },
-        );
-        self.serve(id);
+    fn insert(&mut self, id: SocketId, stream: TcpStream) {
+        match Conn::start(id, stream, &self.tell) {
+            Ok(conn) => _ = self.conns.insert(id, conn),
+            Err(_) => self.engine.closed(id, CloseReason::Reset),
+        }
+        self.serve(id, |_| {});
     }
 }
 
-/// Ends what blocks in a read or a write, and so its threads.
-impl Drop for Conn {
-    fn drop(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
-    }
-}
-
-/// Ends what blocks in `accept`, by a visit.
+/// Ends what blocks in `accept`, by a visit of which nobody can be told.
 impl Drop for Driver {
     fn drop(&mut self) {
+        (_, self.news) = sync_channel(0);
         let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
     }
 }
 
 /// Whom handles and workers wake.
-struct Waker(Sender<News>);
+struct Waker(SyncSender<News>);
 
 impl Wake for Waker {
     fn wake(self: Arc<Self>) {
-        say(&self.0, News::Wake);
+        // Where the queue is full, the engine's thread is awake.
+        let _ = self.0.try_send(News::Wake);
     }
-}
-
-/// Reads once, at most so many bytes.
-fn read(mut stream: &TcpStream, space: usize) -> io::Result<Bytes> {
-    let mut buffer = vec![0; space.min(256 << 10)];
-    loop {
-        match stream.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => {
-                buffer.truncate(result?);
-                return Ok(buffer.into());
-            }
-        }
-    }
-}
-
-/// A thread that may block: it does one thing whenever it is told to, and tells
-/// what came of it. It ends by itself when nobody can tell it to go on.
-fn helper<T: Send + 'static>(
-    tell: &Sender<News>,
-    mut work: impl FnMut(T) -> News + Send + 'static,
-) -> io::Result<Sender<T>> {
-    let (orders, todo) = channel();
-    let tell = tell.clone();
-    let run = move || while todo.recv().is_ok_and(|order| say(&tell, work(order))) {};
-    std::thread::Builder::new().spawn(run)?;
-    Ok(orders)
-}
-
-/// `false`: whom it is said to has ended.
-fn say<T>(to: &Sender<T>, what: T) -> bool {
-    to.send(what).is_ok()
 }

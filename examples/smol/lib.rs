@@ -1,6 +1,6 @@
 //! The examples of this package are in its other files:
-//! `cargo run --example smol_cluster`, and so `smol_embed`,
-//! `smol_history` and `smol_join`.
+//! `cargo run --example smol_cluster`, and so `smol_embed`, `smol_history`,
+//! `smol_join`, `foreverstore_node` and `foreverstore_import`.
 
 #[cfg(test)]
 mod tests {

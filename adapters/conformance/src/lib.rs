@@ -76,6 +76,7 @@ mod driver;
 mod ends;
 mod files;
 mod flow;
+mod foreverstore;
 mod lab;
 mod listing;
 mod peers;
@@ -93,6 +94,7 @@ pub mod cases {
     pub use crate::ends::*;
     pub use crate::files::*;
     pub use crate::flow::*;
+    pub use crate::foreverstore::*;
     pub use crate::listing::*;
     pub use crate::peers::*;
     pub use crate::replay::*;
@@ -174,6 +176,17 @@ macro_rules! suite {
             a_denied_node_is_sent_away_at_once_and_comes_back_when_it_is_pardoned,
             cluster_keys_are_rotated_while_nodes_run,
             nodes_join_with_a_ticket_and_nothing_else,
+            // The Go program's language, on a port of its own.
+            the_go_programs_language_carries_files_in_every_role,
+            the_go_programs_language_needs_no_workers,
+            a_reader_of_single_reads_has_every_message_whole,
+            a_get_asks_on_where_a_peer_is_silent_and_ends_where_all_are,
+            a_peer_that_holds_something_else_does_not_count,
+            no_link_below_the_second_ports_root_is_followed_for_a_peer,
+            a_lost_peer_of_the_go_program_is_dialled_again,
+            connections_of_the_second_port_are_limited_and_kept_apart,
+            an_end_leaves_nothing_of_the_second_port,
+            a_second_port_that_cannot_be_opened_is_said_plainly,
             // Ends.
             a_port_or_directory_in_use_is_said_plainly,
             a_node_that_cannot_be_opened_holds_no_port,
@@ -191,6 +204,14 @@ macro_rules! suite {
             what_nodes_record_in_a_hundred_scenarios_replays_byte_for_byte,
             one_scenario_comes_to_the_same_on_every_driver,
         ]);
+
+        /// Takes a while.
+        #[test]
+        #[ignore = "300 MiB; run it by name"]
+        fn a_file_of_300_mib_goes_round_in_the_go_programs_language() {
+            use $crate::cases::a_file_of_300_mib_goes_round_in_the_go_programs_language as case;
+            $crate::run($driver, concat!(module_path!(), "::long"), case);
+        }
 
         /// Takes minutes.
         #[test]
@@ -215,6 +236,7 @@ mod tests {
             include_str!("ends.rs"),
             include_str!("files.rs"),
             include_str!("flow.rs"),
+            include_str!("foreverstore.rs"),
             include_str!("listing.rs"),
             include_str!("peers.rs"),
             include_str!("replay.rs"),

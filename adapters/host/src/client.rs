@@ -36,6 +36,7 @@ pub use listing::Listing;
 pub use ops::{ForgetOp, Forgotten, GetOp, PutOp, WriteOp};
 pub use reading::FileReader;
 
+use crate::foreverstore::Foreverstore;
 use cell::Cell;
 use mail::{Command, Shared};
 use ops::Held;
@@ -125,6 +126,16 @@ impl Client {
     /// Which node this is.
     pub fn node(&self) -> NodeId {
         self.shared.node
+    }
+
+    /// The handle of the second port, if the node has one
+    /// ([`HostConfig::foreverstore`](crate::HostConfig::foreverstore)).
+    pub fn foreverstore(&self) -> Option<Foreverstore> {
+        Foreverstore::of(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Starts a put; its bytes are given to what this returns. Many may run

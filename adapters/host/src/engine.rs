@@ -3,7 +3,7 @@
 //! # How to write a driver
 //!
 //! A driver is one loop on one thread or in one task; it owns the [`Engine`]
-//! and, by [`ConnId`], the sockets. Every round of it:
+//! and, by [`SocketId`], the sockets. Every round of it:
 //!
 //! 1. [`Engine::register`] whom to wake;
 //! 2. accept what there is to accept ([`Engine::accept_some`]), report what
@@ -43,24 +43,27 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant as OsInstant};
 
 use peerhold_core::job::Job;
-use peerhold_core::{ConnId, DiskOp, Event, Input, Instant, NodeId, OpId, PeerAddr, Taped};
+use peerhold_core::{DiskOp, Event, Input, Instant, NodeId, OpId, PeerAddr, Taped};
 use peerhold_store::Store;
+use peerhold_store::foreverstore::Files;
 use peerhold_store::vfs::Vfs;
 
 pub use config::{BUFFER_MIN, HostConfig, StartError, reachable};
+pub use sockets::SocketId;
 pub use wake::ReadySet;
 
 use crate::client::Client;
 use crate::client::events::Notice;
 use crate::client::mail::{Ask, Shared, Sizes};
-use crate::link::Channels;
+use crate::foreverstore::{Desk, ForeverstoreConfig, Port, Request};
+use crate::link::{Channels, Water};
 use crate::os::{Clock, Identity, private_file, seed};
-use crate::workers::{Completion, Completions, Workers};
+use crate::workers::{Completion, Completions, Errand, Filed, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
 use sockets::Pauses;
@@ -93,7 +96,10 @@ pub struct Engine {
     in_flight: usize,
     jobs: Vec<Job>,
     disk: Vec<DiskOp>,
+    errands: Vec<Errand>,
     conns: Conns,
+    /// The Go program's language, if it is spoken.
+    port: Option<Port>,
     pauses: Pauses,
     ops: BTreeMap<OpId, Running>,
     /// Operations that have not ended.
@@ -118,6 +124,8 @@ struct Settings {
     put_buffer: usize,
     round_bytes: usize,
     wall_interval: Duration,
+    /// How many listeners are for sessions: the first ones.
+    listeners: usize,
 }
 
 /// A node on its way out.
@@ -145,7 +153,7 @@ pub struct Turn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dial {
     /// What to call it.
-    pub conn: ConnId,
+    pub conn: SocketId,
     /// Where to.
     pub addr: SocketAddr,
 }
@@ -227,6 +235,10 @@ impl Engine {
             events: config.events,
         };
         let shared = Shared::new(identity.id(), signal, sizes);
+        let port = config.foreverstore.take();
+        let port = port
+            .map(|port| open_port(port, &config, &shared))
+            .transpose()?;
         let engine = Self {
             node,
             tape,
@@ -240,6 +252,8 @@ impl Engine {
             in_flight: 0,
             jobs: Vec::new(),
             disk: Vec::new(),
+            errands: Vec::new(),
+            port,
             conns: Conns::new(&config, channels),
             pauses: Pauses::new(config.accept_pause),
             ops: BTreeMap::new(),
@@ -255,6 +269,7 @@ impl Engine {
                 put_buffer: config.put_buffer,
                 round_bytes: config.round_bytes,
                 wall_interval: config.wall_interval,
+                listeners: config.listen.len(),
             },
         };
         Ok((Client::new(shared), engine))
@@ -263,6 +278,16 @@ impl Engine {
     /// Which node this is.
     pub fn node(&self) -> NodeId {
         self.shared.node
+    }
+
+    /// The driver listens for the second port on these addresses, ports
+    /// included: [`Foreverstore::addrs`](crate::foreverstore::Foreverstore::addrs)
+    /// tells them.
+    pub fn listens_for_foreverstore(&self, addrs: Vec<SocketAddr>) {
+        if let Some(desk) = self.shared.desk.get() {
+            // Once is enough: a driver listens before it begins.
+            let _ = desk.addrs.set(addrs);
+        }
     }
 
     /// Whom to wake when there is something to do. To be called before every
@@ -287,6 +312,7 @@ impl Engine {
             self.end();
             // These were taken out of what the end answers.
             post.asks.into_iter().for_each(Ask::close);
+            post.requests.into_iter().for_each(Request::close);
             return Turn {
                 deadline: None,
                 more: false,
@@ -295,7 +321,7 @@ impl Engine {
         }
         while let Some(completion) = self.done.pop_front() {
             self.in_flight -= 1;
-            self.node.handle(now, completion.into());
+            self.completed(completion);
         }
         for cell in post.touched {
             self.look_at(&cell);
@@ -309,6 +335,9 @@ impl Engine {
         self.pauses.expire(self.now);
         for ask in post.asks {
             ask.answer(&mut self.node, now);
+        }
+        if let Some(port) = &mut self.port {
+            port.turn(now, post.requests);
         }
         self.advance_end(post.limit);
         let opening = self.conns.next_openings();
@@ -363,13 +392,14 @@ impl Engine {
             self.drain_jobs(&mut items, &mut job_bytes);
             self.drain_disk(&mut items);
             self.drain_dirty(&mut items);
+            self.drain_port(&mut items);
             if items == before {
                 break;
             }
         }
-        self.in_flight += self.jobs.len() + self.disk.len();
+        self.in_flight += self.jobs.len() + self.disk.len() + self.errands.len();
         if let Some(workers) = &self.workers {
-            workers.submit(&mut self.jobs, &mut self.disk);
+            workers.submit(&mut self.jobs, &mut self.disk, &mut self.errands);
         }
         items == 0 || job_bytes == 0
     }
@@ -415,6 +445,37 @@ impl Engine {
         {
             for done in workers.run(&mut self.disk) {
                 self.node.handle(self.now, Input::Disk(done));
+            }
+        }
+    }
+
+    /// What the second port's files are to do; without threads it is done here.
+    fn drain_port(&mut self, items: &mut usize) {
+        let threaded = self.workers.as_ref().is_some_and(Workers::threaded);
+        let Some(port) = &mut self.port else { return };
+        port.take_notices()
+            .for_each(|notice| self.shared.publish(&notice));
+        let errands = port.take_errands();
+        *items = items.saturating_sub(errands.len());
+        if threaded {
+            self.errands.extend(errands);
+            return;
+        }
+        for errand in errands {
+            self.completed(Completion::Errand((errand.work)()));
+        }
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        let now = self.now;
+        match completion {
+            Completion::Disk(done) => self.node.handle(now, Input::Disk(done)),
+            Completion::Job(done) => self.node.handle(now, Input::Job(done)),
+            Completion::Errand(Filed::Told) => {}
+            Completion::Errand(Filed::Of(peer, done)) => {
+                if let Some(port) = &mut self.port {
+                    port.filed(now, peer, done);
+                }
             }
         }
     }
@@ -465,10 +526,17 @@ impl Engine {
             .ending
             .filter(|ending| !ending.cancelled)
             .map(|ending| ending.until);
-        let first = [node, end, self.conns.deadline(), self.pauses.deadline()]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let port = self.port.as_ref().and_then(Port::deadline);
+        let first = [
+            node,
+            end,
+            port,
+            self.conns.deadline(),
+            self.pauses.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         self.clock.when(first)
     }
 
@@ -486,6 +554,7 @@ impl Engine {
             ending.cancelled = true;
             self.refuse_waiting();
             self.cancel_all();
+            self.port.iter_mut().for_each(Port::cancel);
             if self.ending.is_some_and(|ending| ending.parting) {
                 self.part(false);
             }
@@ -499,7 +568,8 @@ impl Engine {
         let Some(ending) = &mut self.ending else {
             return false;
         };
-        if self.running > 0 || (waiting && !ending.cancelled) {
+        let busy = self.port.as_ref().is_some_and(Port::is_busy);
+        if self.running > 0 || busy || (waiting && !ending.cancelled) {
             return false;
         }
         if !ending.parting {
@@ -507,7 +577,8 @@ impl Engine {
             let linger = ending.until > self.now;
             self.part(linger);
         }
-        self.conns.is_empty() && self.in_flight == 0
+        let parted = self.port.as_ref().is_none_or(Port::is_empty);
+        parted && self.conns.is_empty() && self.in_flight == 0
     }
 
     /// Joins the threads, closes the store, and then tells everybody.
@@ -515,6 +586,8 @@ impl Engine {
         self.end_tape();
         self.conns.clear();
         self.workers = None;
+        self.port.iter_mut().for_each(Port::cancel);
+        self.port = None;
         for running in std::mem::take(&mut self.ops).into_values() {
             running.cell.close();
         }
@@ -524,6 +597,29 @@ impl Engine {
         self.running = 0;
         self.shared.close();
     }
+}
+
+/// Takes the root of the second port, and lets handles know of it.
+fn open_port(
+    port: ForeverstoreConfig,
+    config: &HostConfig,
+    shared: &Shared,
+) -> Result<Port, StartError> {
+    let files = Files::open_dir(&port.root).map_err(|source| StartError::Root {
+        path: port.root.clone(),
+        source,
+    })?;
+    let desk = Desk {
+        id: port.id,
+        addrs: OnceLock::new(),
+    };
+    // It is new: nobody has set it.
+    let _ = shared.desk.set(desk);
+    let water = Water {
+        low: config.outbox_low,
+        high: config.outbox_high,
+    };
+    Ok(Port::new(port, Arc::new(files), water))
 }
 
 fn channels(config: &HostConfig, identity: &Identity) -> Result<Channels, StartError> {
@@ -546,14 +642,5 @@ impl fmt::Debug for Engine {
             .field("running", &self.running)
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
-    }
-}
-
-impl From<Completion> for Input {
-    fn from(completion: Completion) -> Self {
-        match completion {
-            Completion::Disk(done) => Self::Disk(done),
-            Completion::Job(done) => Self::Job(done),
-        }
     }
 }

@@ -8,6 +8,7 @@
 //!   its clock. [`Engine::turn`] does one budgeted round.
 //! - `link`: one connection without its socket: bytes in, bytes out.
 //! - [`client`]: the handle that embedders use, from any thread.
+//! - [`foreverstore`]: the Go program's language on a port of its own.
 //! - `workers`: threads for large jobs and for the disk.
 //! - [`os`]: randomness, clocks and the file of the node's identity.
 //!
@@ -16,6 +17,7 @@
 
 pub mod client;
 pub mod engine;
+pub mod foreverstore;
 mod link;
 pub mod os;
 mod workers;
@@ -23,7 +25,7 @@ mod workers;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use client::{Client, ClientError, Notice, PutError};
-pub use engine::{BUFFER_MIN, Dial, Engine, HostConfig, ReadySet, StartError, Turn};
+pub use engine::{BUFFER_MIN, Dial, Engine, HostConfig, ReadySet, SocketId, StartError, Turn};
 pub use link::ChannelError;
 pub use peerhold_core;
 pub use peerhold_store;

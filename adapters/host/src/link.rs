@@ -6,7 +6,7 @@
 //! channel is, plain or secured, is known in here only.
 
 mod channel;
-mod outbox;
+pub(crate) mod outbox;
 mod secure;
 
 use std::collections::VecDeque;

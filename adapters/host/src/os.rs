@@ -251,7 +251,6 @@ fn refuse_exposed(_: &Path, _: &File) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// A new file that only its owner may read.
 /// Whether an error says that this machine has no more of something, rather
 /// than what another one has answered.
 pub(crate) fn is_scarcity(error: &io::Error) -> bool {
@@ -287,6 +286,7 @@ pub(crate) fn descriptors_max() -> Option<u64> {
     }
 }
 
+/// A new file that only its owner may read.
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -8,10 +8,12 @@
 //!    work behind jobs is not starved.
 //! 2. a read. It ends an operation's wait, and is done without a commit.
 //! 3. the preparation of a small write. It does not wait for the disk either,
-//!    and joins the next commit.
+//!    and joins the next commit, or is a claim on what is not held and done.
+//!    Likewise an errand that only reads.
 //! 4. the commit of everything that has been prepared. One thread at a time;
 //!    what others prepare meanwhile is the next one's batch.
-//! 5. the preparation of a large write, which writes and syncs a file.
+//! 5. the preparation of a large write, which writes and syncs a file, and in
+//!    turn with it an errand that writes.
 //!
 //! Where there is more than one thread, one of them never takes 4 and 5, so
 //! that no job and no read waits behind a sync.
@@ -23,12 +25,14 @@ use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use peerhold_core::foreverstore::FileDone;
 use peerhold_core::job::{Job, JobDone};
 use peerhold_core::{DiskDone, DiskOp};
 use peerhold_store::vfs::Vfs;
 use peerhold_store::{Prepared, Store};
 
 use crate::engine::wake::Signal;
+use crate::foreverstore::PeerId;
 use crate::lock;
 
 /// Writes of at most this many bytes go into the store's log, so preparing
@@ -65,6 +69,31 @@ impl<V: Vfs> Disk for Store<V> {
 pub(crate) enum Completion {
     Disk(DiskDone),
     Job(JobDone),
+    Errand(Filed),
+}
+
+/// Work on files that are none of the store's.
+pub(crate) struct Errand {
+    /// It may wait until the disk has written something.
+    pub(crate) writes: bool,
+    pub(crate) work: Box<dyn FnOnce() -> Filed + Send>,
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Errand")
+            .field("writes", &self.writes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of an errand.
+#[derive(Debug)]
+pub(crate) enum Filed {
+    /// For a connection of the second port.
+    Of(PeerId, FileDone),
+    /// Whoever waits for it has been told.
+    Told,
 }
 
 /// Where workers put what is done. The driver is woken once for all that
@@ -146,10 +175,15 @@ impl Workers {
         !self.threads.is_empty()
     }
 
-    /// Gives the threads work, and empties both lists.
-    pub(crate) fn submit(&self, jobs: &mut Vec<Job>, ops: &mut Vec<DiskOp>) {
-        if !(jobs.is_empty() && ops.is_empty()) {
-            self.pool.submit(jobs, ops);
+    /// Gives the threads work, and empties the lists.
+    pub(crate) fn submit(
+        &self,
+        jobs: &mut Vec<Job>,
+        ops: &mut Vec<DiskOp>,
+        errands: &mut Vec<Errand>,
+    ) {
+        if !(jobs.is_empty() && ops.is_empty() && errands.is_empty()) {
+            self.pool.submit(jobs, ops, errands);
         }
     }
 
@@ -180,7 +214,7 @@ impl fmt::Debug for Workers {
 }
 
 trait Pool: Send + Sync {
-    fn submit(&self, jobs: &mut Vec<Job>, ops: &mut Vec<DiskOp>);
+    fn submit(&self, jobs: &mut Vec<Job>, ops: &mut Vec<DiskOp>, errands: &mut Vec<Errand>);
     fn run(&self, ops: &mut Vec<DiskOp>) -> Vec<DiskDone>;
     fn stop(&self);
 }
@@ -198,6 +232,11 @@ struct Queue<P> {
     reads: VecDeque<DiskOp>,
     small: VecDeque<DiskOp>,
     large: VecDeque<DiskOp>,
+    /// Errands that read, and those that write.
+    quick: VecDeque<Errand>,
+    slow: VecDeque<Errand>,
+    /// Whose turn it is of `large` and `slow`.
+    slow_next: bool,
     prepared: Vec<P>,
     committing: bool,
     /// Threads that may be waiting for a sync.
@@ -214,6 +253,9 @@ impl<P> Default for Queue<P> {
             reads: VecDeque::new(),
             small: VecDeque::new(),
             large: VecDeque::new(),
+            quick: VecDeque::new(),
+            slow: VecDeque::new(),
+            slow_next: false,
             prepared: Vec::new(),
             committing: false,
             writers: 0,
@@ -227,6 +269,8 @@ enum Task<P> {
     Job(Job),
     Prepare(DiskOp),
     PrepareLarge(DiskOp),
+    Quick(Errand),
+    Slow(Errand),
     Commit(Vec<P>),
 }
 
@@ -250,6 +294,9 @@ impl<P> Queue<P> {
         if let Some(op) = self.reads.pop_front().or_else(|| self.small.pop_front()) {
             return Some(Task::Prepare(op));
         }
+        if let Some(errand) = self.quick.pop_front() {
+            return Some(Task::Quick(errand));
+        }
         if self.writers >= writers_max {
             return None;
         }
@@ -257,10 +304,23 @@ impl<P> Queue<P> {
             self.committing = true;
             Task::Commit(mem::take(&mut self.prepared))
         } else {
-            Task::PrepareLarge(self.large.pop_front()?)
+            self.next_large()?
         };
         self.writers += 1;
         Some(task)
+    }
+}
+
+impl<P> Queue<P> {
+    /// A large write or an errand that writes, in turn if there are both.
+    fn next_large(&mut self) -> Option<Task<P>> {
+        let slow = |queue: &mut Self| queue.slow.pop_front().map(Task::Slow);
+        let large = |queue: &mut Self| queue.large.pop_front().map(Task::PrepareLarge);
+        self.slow_next = !self.slow_next;
+        match self.slow_next {
+            true => slow(self).or_else(|| large(self)),
+            false => large(self).or_else(|| slow(self)),
+        }
     }
 }
 
@@ -289,6 +349,16 @@ impl<D: Disk> Crew<D> {
             Task::Job(job) => {
                 self.completions.add([Completion::Job(job.run())]);
                 lock(&self.queue)
+            }
+            Task::Quick(errand) => {
+                self.completions.add([Completion::Errand((errand.work)())]);
+                lock(&self.queue)
+            }
+            Task::Slow(errand) => {
+                self.completions.add([Completion::Errand((errand.work)())]);
+                let mut queue = lock(&self.queue);
+                queue.writers -= 1;
+                queue
             }
             Task::Prepare(op) => self.prepare(op),
             Task::PrepareLarge(op) => {
@@ -329,11 +399,17 @@ impl<D: Disk> Crew<D> {
 }
 
 impl<D: Disk> Pool for Crew<D> {
-    fn submit(&self, jobs: &mut Vec<Job>, ops: &mut Vec<DiskOp>) {
-        let count = jobs.len() + ops.len();
+    fn submit(&self, jobs: &mut Vec<Job>, ops: &mut Vec<DiskOp>, errands: &mut Vec<Errand>) {
+        let count = jobs.len() + ops.len() + errands.len();
         let mut queue = lock(&self.queue);
         queue.jobs.extend(jobs.drain(..));
         ops.drain(..).for_each(|op| queue.add(op));
+        for errand in errands.drain(..) {
+            match errand.writes {
+                true => queue.slow.push_back(errand),
+                false => queue.quick.push_back(errand),
+            }
+        }
         let wake = count.min(queue.idle);
         drop(queue);
         (0..wake).for_each(|_| self.work.notify_one());

@@ -11,8 +11,7 @@ use std::task::Wake;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
-use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, StartError};
+use peerhold_host::{Engine, SocketId, StartError};
 
 use crate::net::{Listener, Socket};
 
@@ -41,9 +40,9 @@ pub struct Driver {
     poll: Poll,
     events: Events,
     listeners: Vec<Listener>,
-    sockets: BTreeMap<ConnId, Socket>,
+    sockets: BTreeMap<SocketId, Socket>,
     /// The poll's names of them.
-    conns: BTreeMap<Token, ConnId>,
+    conns: BTreeMap<Token, SocketId>,
     /// The name that was given last.
     last: usize,
     /// What is to be served in the next round.
@@ -191,7 +190,7 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self, conn: ConnId, addr: std::net::SocketAddr) {
+    fn dial(&mut self, conn: SocketId, addr: std::net::SocketAddr) {
         let token = fresh(&mut self.last, self.listeners.len(), &self.conns);
         match Socket::dial(addr, self.poll.registry(), token) {
             Ok(socket) => self.insert(conn, socket),
@@ -199,12 +198,12 @@ impl Driver {
         }
     }
 
-    fn insert(&mut self, conn: ConnId, socket: Socket) {
+    fn insert(&mut self, conn: SocketId, socket: Socket) {
         self.conns.insert(socket.token(), conn);
         self.sockets.insert(conn, socket);
     }
 
-    fn serve(&mut self, conn: ConnId) {
+    fn serve(&mut self, conn: SocketId) {
         if let Some(socket) = self.sockets.get_mut(&conn)
             && socket.serve(&mut self.engine, conn)
         {
@@ -251,7 +250,7 @@ impl Driver {
 }
 
 /// A name that no listener, the waker and no other connection has.
-fn fresh(last: &mut usize, first: usize, conns: &BTreeMap<Token, ConnId>) -> Token {
+fn fresh(last: &mut usize, first: usize, conns: &BTreeMap<Token, SocketId>) -> Token {
     loop {
         *last = last.wrapping_add(1);
         let token = Token(*last);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerhold_host::client::Blocking;
+use peerhold_host::foreverstore::BlockingForeverstore;
 use peerhold_host::peerhold_core::seal::{Name, Reader, Writer};
 use peerhold_host::peerhold_core::{
     Forget, Get, History, List, NodeId, Put, RecordId, Remove, Restore, Status, Stored,
@@ -50,6 +51,13 @@ impl Handle {
     /// futures, for any executor.
     pub fn client(&self) -> &Client {
         self.by.client()
+    }
+
+    /// The handle of the second port, if the node has one. Its futures are begun
+    /// with [`Blocking::try_run`], where this thread turns the driver.
+    pub fn foreverstore(&self) -> Option<BlockingForeverstore> {
+        let port = self.client().foreverstore()?;
+        Some(port.blocking())
     }
 
     /// The same calls in their full forms, and more of them, both those that

@@ -48,6 +48,7 @@ pub use peerhold_host::client::{
     Blocking, BlockingEvents as Events, BlockingGet as GetReader, BlockingListing as Listing,
     BlockingPut as PutWriter, Forgotten, Later,
 };
+pub use peerhold_host::foreverstore;
 pub use peerhold_host::{
     BUFFER_MIN, ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
     peerhold_tls,
@@ -68,13 +69,15 @@ use peerhold_host::engine::reachable;
 pub fn open(config: HostConfig) -> Result<(Handle, Driver), StartError> {
     config.check()?;
     let poll = Poll::new().map_err(StartError::Poll)?;
-    let mut listeners = net::listen(&config.listen)?;
+    let mut listeners = net::listen(&config.listens())?;
     for (index, listener) in listeners.iter_mut().enumerate() {
         let registered = listener.register(poll.registry(), Token(index));
         registered.map_err(StartError::Poll)?;
     }
-    let addrs = net::local_addrs(&listeners)?;
+    let mut addrs = net::local_addrs(&listeners)?;
+    let second = addrs.split_off(config.listen.len());
     let (client, engine) = Engine::open(config, reachable(&addrs))?;
+    engine.listens_for_foreverstore(second);
     let driver = Driver::new(engine, poll, listeners)?;
     Ok((Handle::new(client, addrs), driver))
 }

@@ -7,8 +7,7 @@ use std::task::Poll;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, StartError};
+use peerhold_host::{Engine, SocketId, StartError};
 
 /// Listens on every address, or on none.
 pub(crate) fn listen(addrs: &[SocketAddr]) -> Result<Vec<Listener>, StartError> {
@@ -145,7 +144,7 @@ impl Socket {
 
     /// Moves bytes both ways until the socket would block, there is nothing
     /// to do, or its share of the round is used up, which is `true`.
-    pub(crate) fn serve(&mut self, engine: &mut Engine, conn: ConnId) -> bool {
+    pub(crate) fn serve(&mut self, engine: &mut Engine, conn: SocketId) -> bool {
         if self.dialling && !self.stands(engine, conn) {
             return false;
         }
@@ -166,7 +165,7 @@ impl Socket {
 
     /// Whether a dial has come to a connection; the engine is told what became
     /// of it.
-    fn stands(&mut self, engine: &mut Engine, conn: ConnId) -> bool {
+    fn stands(&mut self, engine: &mut Engine, conn: SocketId) -> bool {
         if !self.writable {
             return false;
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use peerhold_sim::Swarm;
+
 use crate::sum::Floors;
 
 pub(crate) const HELP: &str = "\
@@ -20,6 +22,7 @@ cargo run --profile sim -p peerhold-sim -- [options]
                   does not come to that: 90,250000,10000,30
   --jobs N        threads [2]
   --twice N       run every Nth seed twice: both must be the same; 0: none [16]
+  --short         runs of some seconds, in which much goes on
   --go-on         do not stop at the first violation
   --no-shrink     do not look for a shorter schedule of a violation
 
@@ -41,6 +44,7 @@ pub(crate) struct Args {
     pub(crate) floors: Option<Floors>,
     pub(crate) jobs: usize,
     pub(crate) twice: u64,
+    pub(crate) short: bool,
     pub(crate) go_on: bool,
     pub(crate) shrink: bool,
     pub(crate) seed: Option<u64>,
@@ -101,6 +105,7 @@ impl Args {
             floors: None,
             jobs: 2,
             twice: 16,
+            short: false,
             go_on: false,
             shrink: true,
             seed: None,
@@ -110,6 +115,7 @@ impl Args {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--help" | "-h" => args.help = true,
+                "--short" => args.short = true,
                 "--go-on" => args.go_on = true,
                 "--no-shrink" => args.shrink = false,
                 "--trace" => args.trace = true,
@@ -122,6 +128,14 @@ impl Args {
             }
         }
         Ok(args)
+    }
+
+    /// What the run of a seed is like.
+    pub(crate) fn swarm(&self, seed: u64) -> Swarm {
+        match self.short {
+            true => Swarm::short(seed),
+            false => Swarm::draw(seed),
+        }
     }
 
     fn set(&mut self, option: &str, value: &str) -> Option<()> {

@@ -1,11 +1,12 @@
 //! The cluster as its users see it: machines, and time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use peerhold_core::{
-    ClusterKey, Config, Event, Instant, NamespaceSecret, NodeId, PeerAddr, Status, Writer,
+    ClusterKey, Config, Event, Instant, NamespaceSecret, NodeId, PeerAddr, Status, UnixMillis,
+    Writer,
 };
 use peerhold_store::StoreConfig;
 use rand_core::{Rng, SeedableRng};
@@ -13,7 +14,7 @@ use rand_core::{Rng, SeedableRng};
 use crate::agenda::{Agenda, Due};
 use crate::disk::{DiskFaults, Image, SimDisk};
 use crate::faults::{Death, Weather};
-use crate::net::Net;
+use crate::net::{End, Net};
 use crate::node::{Live, Machine};
 use crate::tally::Tally;
 use crate::task::{Task, Told};
@@ -98,6 +99,8 @@ pub struct Cluster {
     pub(crate) spins_max: u32,
     /// No sent bytes may have this in them, and whether some had.
     pub(crate) canary: Option<(Vec<u8>, bool)>,
+    /// Ends to which something was sent for which they must be closed.
+    pub(crate) offended: BTreeSet<End>,
 }
 
 impl Cluster {
@@ -130,6 +133,7 @@ impl Cluster {
                 record: plan.record,
                 tapes: Vec::new(),
                 skew_ms: 0,
+                frozen: (Instant::ZERO, UnixMillis(0)),
                 starts: 0,
                 paused: Instant::ZERO,
                 sips: (Instant::ZERO, usize::MAX),
@@ -159,6 +163,7 @@ impl Cluster {
             outputs_max: 0,
             spins_max: 0,
             canary: None,
+            offended: BTreeSet::new(),
         };
         (0..plan.nodes).for_each(|at| cluster.mend_disk(at));
         (0..plan.nodes.saturating_sub(plan.off)).for_each(|at| cluster.start(at));
@@ -192,6 +197,11 @@ impl Cluster {
             }
             Err(error) => self.cannot_start(at, &error),
         }
+    }
+
+    /// Whether a connection stands on which something was sent that must end it.
+    pub(crate) fn has_offenders(&self) -> bool {
+        self.offended.iter().any(|end| self.net.is_open(*end))
     }
 
     /// Whether a machine is on.
@@ -361,13 +371,26 @@ impl Cluster {
     /// Whether every node that runs knows of every storing node of the plan as
     /// active and has a session with each node that runs.
     pub fn is_active(&self) -> bool {
-        let machines = self.machines.iter();
-        let storing = machines.filter(|machine| machine.config.weight > 0).count();
+        self.is_active_but(&BTreeSet::new())
+    }
+
+    /// The same, whether or not some of the storing nodes are active.
+    pub(crate) fn is_active_but(&self, newcomers: &BTreeSet<usize>) -> bool {
+        let storing = (0..self.machines.len()).filter(|at| self.is_storing(*at));
+        let sure = storing.filter(|at| !newcomers.contains(at));
+        let sure: Vec<NodeId> = sure.map(|at| self.id(at)).collect();
+        let active = |status: &Status, node: &NodeId| {
+            let mut members = status.members.iter();
+            members.any(|(of, member)| of == node && member.is_active())
+        };
         let running = (0..self.machines.len())
             .filter(|at| self.is_on(*at))
             .count();
         let mut all = (0..self.machines.len()).filter_map(|at| self.status(at));
-        all.all(|status| status.active() == storing && status.peers.len() + 1 == running)
+        all.all(|status| {
+            let known = sure.iter().all(|node| active(&status, node));
+            known && status.peers.len() + 1 == running
+        })
     }
 
     pub(crate) fn live(&mut self, at: usize) -> &mut Live {

@@ -234,6 +234,22 @@ impl Cluster {
         self.machines[at].disk.restore(image);
     }
 
+    /// Empties the disk of a machine. It is off then.
+    pub fn wipe(&mut self, at: usize) {
+        self.fired.count("disk wiped");
+        self.tell(|| format!("node{at}'s disk is emptied"));
+        self.crash(at, Death::Power);
+        self.machines[at].disk.wipe();
+    }
+
+    /// Makes a machine's wall clock stand still for a while.
+    pub fn freeze(&mut self, at: usize, time: Duration) {
+        self.fired.count("clock stands still");
+        self.tell(|| format!("node{at}'s clock stands still for {time:?}"));
+        let (until, shows) = (self.now.saturating_add(time), self.wall(at));
+        self.machines[at].frozen = (until, shows);
+    }
+
     /// Makes a machine's disk take up to so much longer for every step.
     pub fn slow_disk(&mut self, at: usize, more: Duration, time: Duration) {
         self.fired.count("slow disk");
@@ -245,6 +261,11 @@ impl Cluster {
     pub fn slow_reader(&mut self, at: usize, bytes: usize, time: Duration) {
         self.tell(|| format!("node{at} reads slowly for {time:?}"));
         self.machines[at].sips = (self.now.saturating_add(time), bytes.max(1));
+    }
+
+    /// How a machine lies.
+    pub(crate) fn lies(&self, at: usize) -> Option<Lies> {
+        self.machines[at].liar.as_ref().map(Liar::lies)
     }
 
     /// Makes a machine lie to its peers from now on, or stop.
@@ -330,7 +351,7 @@ impl Cluster {
     }
 
     /// Opens connections to a machine on which somebody unknown says nothing of
-    /// use. They end after a while.
+    /// use. Most end after a while, some only when they are closed.
     pub fn storm(&mut self, at: usize, connections: u32) {
         let now = self.now;
         for _ in 0..connections {
@@ -351,7 +372,10 @@ impl Cluster {
             }
             let end = End { at, life, conn };
             let wait = self.some(Duration::from_secs(3));
-            self.after(wait, Due::Ghost(end, word % 8));
+            let rounds = word % 8;
+            // Some stay for as long as they are let.
+            let rounds = if rounds == 7 { u32::MAX } else { rounds };
+            self.after(wait, Due::Ghost(end, rounds));
             self.drain(at);
         }
     }
@@ -401,6 +425,7 @@ impl Cluster {
             machine.sips = (Instant::ZERO, usize::MAX);
             machine.slow = (Instant::ZERO, Duration::ZERO);
             machine.skew_ms = 0;
+            machine.frozen.0 = Instant::ZERO;
             machine.disk.stop_after(u64::MAX >> 2);
             if let Some(live) = &mut machine.live {
                 live.fuse = None;

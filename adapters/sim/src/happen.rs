@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use peerhold_core::bug::{self, Bug};
 use peerhold_core::disk::DiskDone;
 use peerhold_core::{CloseReason, Event, Input, OpId, PushError, Role, UnixMillis};
 use peerhold_store::Prepared;
@@ -148,6 +149,10 @@ impl Cluster {
 
     /// What a machine's wall clock shows.
     pub(crate) fn wall(&self, at: usize) -> UnixMillis {
+        let (until, shows) = self.machines[at].frozen;
+        if until > self.now {
+            return shows;
+        }
         let ms = BEGINNING_MS + self.now.as_nanos() / 1_000_000;
         UnixMillis(ms.saturating_add_signed(self.machines[at].skew_ms))
     }
@@ -191,6 +196,9 @@ impl Cluster {
                 self.after(time, Due::DiskDone(at, life, vec![done], Done::Read));
             }
             write => {
+                if self.live(at).committing && bug::on(Bug::DriverLosesWrite) {
+                    return;
+                }
                 self.live(at).prepared.push(write);
                 self.want_commit(at);
             }
@@ -484,7 +492,9 @@ impl Cluster {
                 self.after(delay, Due::Connect { from, to, tries });
             }
             Event::Close { conn } => self.on_close(End { at, life, conn }),
-            Event::Crowded => self.fired.count("connection of a storm in place of another"),
+            Event::Crowded => self
+                .fired
+                .count("connection of a storm in place of another"),
             Event::Began { op, put } => {
                 self.on_task(at, op, Some(Told::Began), |running| {
                     running.state.put = Some(put);

@@ -2,20 +2,27 @@
 //! tell others, is not so, and between what their nodes send stands what nobody
 //! asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use chacha20::ChaCha20Rng;
 use peerhold_core::disk::{
     DiskData, DiskDone, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord,
 };
-use peerhold_core::wire::frame::{BODY_MAX, Decoder, Flags, FrameLimits};
+use peerhold_core::seal::Head;
+use peerhold_core::wire::frame::{BODY_MAX, Decoder, Flags, Frame, FrameLimits};
 use peerhold_core::wire::message::{self, Keep, RecordParts, kind};
 use peerhold_store::Prepared;
 use rand_core::{Rng, SeedableRng};
 
 use crate::cluster::Cluster;
 use crate::net::End;
+
+/// Bytes of a signature, behind the head that it signs.
+const SIGNATURE: usize = 64;
+
+/// Requests that are remembered to be made again.
+const REPEATED: usize = 16;
 
 /// How a machine lies. Every lie that is on is told one time out of four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +37,10 @@ pub struct Lies {
     pub wrong_bytes: bool,
     /// It sends what nobody asked for, more than anybody may, and nonsense.
     pub unrequested: bool,
+    /// It tells of a record of another name.
+    pub other_names: bool,
+    /// It asks again, in any session, for what it has asked for before.
+    pub repeats: bool,
 }
 
 impl Lies {
@@ -40,7 +51,18 @@ impl Lies {
         denies: true,
         wrong_bytes: true,
         unrequested: true,
+        other_names: true,
+        repeats: true,
     };
+
+    /// Without those for which others end a session.
+    pub(crate) fn quiet(self) -> Self {
+        Self {
+            unrequested: false,
+            repeats: false,
+            ..self
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +73,8 @@ pub(crate) struct Liar {
     oldest: BTreeMap<RecordKey, StoredRecord>,
     /// What it sends, taken apart.
     streams: BTreeMap<End, Stream>,
+    /// Requests that it has made.
+    asked: VecDeque<Frame>,
 }
 
 #[derive(Debug)]
@@ -66,7 +90,51 @@ impl Liar {
             rng: ChaCha20Rng::seed_from_u64(seed),
             oldest: BTreeMap::new(),
             streams: BTreeMap::new(),
+            asked: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn lies(&self) -> Lies {
+        self.lies
+    }
+
+    /// Remembers a request.
+    fn note(&mut self, frame: &Frame) {
+        let asks = matches!(
+            frame.kind,
+            kind::KEEP | kind::CLAIM | kind::LOOKUP | kind::LIST
+        );
+        if self.lies.repeats && asks && !frame.flags.contains(Flags::RESPONSE) {
+            self.asked.push_back(frame.clone());
+            if self.asked.len() > REPEATED {
+                self.asked.pop_front();
+            }
+        }
+    }
+
+    /// What it slips in between two frames, if anything; how that is called,
+    /// and whether it must end the session.
+    fn slip_in(&mut self, out: &mut BytesMut) -> Option<(&'static str, bool)> {
+        let word = self.rng.next_u32();
+        match word % 128 {
+            0 | 1 if self.lies.unrequested => Some(self.unrequested(out)),
+            2 if self.lies.repeats => {
+                let frame = self.asked.pop_front()?;
+                let request = self.rng.next_u32();
+                let sent = message::append(out, frame.kind, frame.flags, request, &frame.body);
+                debug_assert!(sent.is_ok(), "it was decoded under the same limit");
+                self.asked.push_back(frame);
+                Some(("liar: repeats", false))
+            }
+            _ => None,
+        }
+    }
+
+    /// The first record that it was told of some other name.
+    fn other(&mut self, key: &RecordKey) -> Option<StoredRecord> {
+        let others = self.oldest.iter().filter(|(of, _)| *of != key);
+        let at = self.rng.next_u32() as usize % self.oldest.len().max(1);
+        others.cycle().nth(at).map(|(_, record)| record.clone())
     }
 
     /// Whether a lie that is on is told now.
@@ -94,6 +162,21 @@ impl Liar {
         let part = &mut *parts[self.rng.next_u32() as usize % 3];
         if !part.is_empty() {
             *part = self.change(part);
+        }
+        record
+    }
+
+    /// A record with another head that can be read, and is not signed.
+    fn forge(&mut self, mut record: StoredRecord) -> StoredRecord {
+        let signed = record.head.len().saturating_sub(SIGNATURE);
+        for _ in 0..64 {
+            let mut head = record.head.to_vec();
+            let at = self.rng.next_u32() as usize % signed.max(1);
+            head[at] ^= 1 << (self.rng.next_u32() % 8);
+            if Head::decode(&head[..signed]).is_ok() {
+                record.head = head.into();
+                break;
+            }
         }
         record
     }
@@ -140,6 +223,10 @@ impl Liar {
                 let record = cut(self.oldest.get(key)?.clone(), *part);
                 Some(("liar: old record", Ok(DiskData::Record(Some(record)))))
             }
+            DiskKind::GetRecord { key, part, .. } if self.tells(lies.other_names) => {
+                let record = cut(self.other(key)?, *part);
+                Some(("liar: another name", Ok(DiskData::Record(Some(record)))))
+            }
             DiskKind::GetRecord { .. } if self.tells(changed.1) => match truth(kind.clone())? {
                 DiskData::Record(Some(record)) => {
                     let record = self.change_record(record);
@@ -161,26 +248,28 @@ impl Liar {
         }
     }
 
-    /// Something that nobody asked for.
-    fn unrequested(&mut self, out: &mut BytesMut) -> &'static str {
+    /// Something that nobody asked for; how that is called, and whether it must
+    /// end the session.
+    fn unrequested(&mut self, out: &mut BytesMut) -> (&'static str, bool) {
         let request = self.rng.next_u32();
         let mut junk = [0; 64];
         self.rng.fill_bytes(&mut junk);
-        let appended = match self.rng.next_u32() % 5 {
+        let sort = self.rng.next_u32() % 5;
+        let appended = match sort {
             0 => message::append(out, kind::DATA, Flags::RESPONSE, request, &junk),
             1 => message::append(out, kind::LOOKUP, Flags::NONE, request, &junk),
             2 => {
                 // A body longer than any may be.
                 out.put_u32(BODY_MAX + 1 + request % 1024);
                 out.put_slice(&junk[..6]);
-                return "liar: oversize";
+                return ("liar: oversize", true);
             }
             3 => message::append(out, junk[0], Flags::NONE, request, &junk[1..]),
             _ => {
                 let Some(record) = self.oldest.values().next().cloned() else {
-                    return "liar: silent";
+                    return ("liar: silent", false);
                 };
-                let forged = self.change_record(record);
+                let forged = self.forge(record);
                 let record = RecordParts::from(&forged);
                 let keep = Keep {
                     record,
@@ -193,11 +282,11 @@ impl Liar {
                     request,
                     &message::encode(&keep),
                 );
-                return "liar: forged record";
+                return ("liar: forged record", false);
             }
         };
         debug_assert!(appended.is_ok(), "a short frame");
-        "liar: unrequested"
+        ("liar: unrequested", sort == 0)
     }
 }
 
@@ -236,7 +325,7 @@ impl Cluster {
     /// between them what nobody asked for.
     pub(crate) fn lie_to_peer(&mut self, end: End, mut bytes: Bytes) -> Bytes {
         let liar = self.machines[end.at].liar.as_mut();
-        let Some(liar) = liar.filter(|liar| liar.lies.unrequested) else {
+        let Some(liar) = liar.filter(|liar| liar.lies.unrequested || liar.lies.repeats) else {
             return bytes;
         };
         let limits = FrameLimits { body_max: BODY_MAX };
@@ -255,9 +344,12 @@ impl Cluster {
             );
             debug_assert!(sent.is_ok(), "it was decoded under the same limit");
             stream.frames += 1;
+            liar.note(&frame);
             // Hello and proof go first.
-            if stream.frames > 2 && liar.rng.next_u32().is_multiple_of(64) {
-                self.fired.count(liar.unrequested(&mut out));
+            let slipped = (stream.frames > 2).then(|| liar.slip_in(&mut out));
+            if let Some((name, offends)) = slipped.flatten() {
+                self.fired.count(name);
+                self.offended.extend(self.net.peer(end).filter(|_| offends));
             }
         }
         liar.streams.insert(end, stream);

@@ -60,9 +60,13 @@ mod cluster;
 pub mod crash;
 pub mod disk;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod happen;
 mod liar;
 mod model;
+#[cfg(feature = "bugs")]
+pub mod mutants;
 mod net;
 mod node;
 mod ops;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use peerhold_sim::{Invariant, Report, Script, Swarm, Violation, run, run_script, shrink};
+use peerhold_sim::{Invariant, Report, Script, Violation, run, run_script, shrink};
 
 use crate::args::{Args, HELP};
 use crate::sum::Sum;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 
 /// Runs one seed, or some of its steps, and tells its story.
 fn replay(seed: u64, args: &Args) -> ExitCode {
-    let swarm = Swarm::draw(seed);
+    let swarm = args.swarm(seed);
     let whole = Script::draw(seed, &swarm);
     let script = match &args.steps {
         Some(steps) => whole.keep(|step| steps.contains(step.number)),
@@ -57,7 +57,7 @@ fn replay(seed: u64, args: &Args) -> ExitCode {
     match &report.violation {
         None => ExitCode::SUCCESS,
         Some(violation) => {
-            println!("{}", failure(seed, violation));
+            println!("{}", failure(seed, violation, args));
             if args.shrink {
                 println!("{}", shrunk(&script, violation));
             }
@@ -84,7 +84,7 @@ fn sweep(args: &Args) -> ExitCode {
                         return;
                     };
                     let twice = args.twice > 0 && number.is_multiple_of(args.twice);
-                    let report = run_checked(seed, twice);
+                    let report = run_checked(seed, twice, args);
                     if let Ok(mut sum) = shared.lock() {
                         sum.add(&report, twice);
                     }
@@ -98,7 +98,7 @@ fn sweep(args: &Args) -> ExitCode {
         let mut shown = Instant::now();
         for report in told {
             if let Some(violation) = report.violation {
-                println!("{}", failure(report.seed, &violation));
+                println!("{}", failure(report.seed, &violation, args));
                 failures.push((report.seed, violation));
                 if !args.go_on {
                     stop.store(true, Ordering::Relaxed);
@@ -136,7 +136,7 @@ fn sweep(args: &Args) -> ExitCode {
         let (seed, violation) = &failures[0];
         println!(
             "{}",
-            shrunk(&Script::draw(*seed, &Swarm::draw(*seed)), violation)
+            shrunk(&Script::draw(*seed, &args.swarm(*seed)), violation)
         );
     }
     let seeds: Vec<_> = failures.iter().map(|(seed, _)| seed.to_string()).collect();
@@ -145,8 +145,8 @@ fn sweep(args: &Args) -> ExitCode {
 }
 
 /// Runs a seed, if asked for twice: both must be the same.
-fn run_checked(seed: u64, twice: bool) -> Report {
-    let swarm = Swarm::draw(seed);
+fn run_checked(seed: u64, twice: bool, args: &Args) -> Report {
+    let swarm = args.swarm(seed);
     let mut report = run(seed, &swarm);
     if report.violation.is_none() && twice {
         let again = run(seed, &swarm);
@@ -161,10 +161,10 @@ fn run_checked(seed: u64, twice: bool) -> Report {
     report
 }
 
-fn failure(seed: u64, violation: &Violation) -> String {
-    let commit = commit();
+fn failure(seed: u64, violation: &Violation, args: &Args) -> String {
+    let (commit, short) = (commit(), if args.short { "--short " } else { "" });
     format!(
-        "seed {seed} at commit {commit}:\n  {violation}\n  again: cargo run --profile sim -p peerhold-sim -- --seed {seed} --trace"
+        "seed {seed} at commit {commit}:\n  {violation}\n  again: cargo run --profile sim -p peerhold-sim -- {short}--seed {seed} --trace"
     )
 }
 

@@ -219,6 +219,11 @@ impl Model {
         self.moment
     }
 
+    /// The moment that it is.
+    pub(crate) fn now(&self) -> Moment {
+        self.moment
+    }
+
     /// A write begins. Its number.
     pub(crate) fn begin(&mut self, name: usize, content: Option<Content>) -> usize {
         let begun = self.tick();

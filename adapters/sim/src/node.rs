@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peerhold_core::disk::DiskDone;
-use peerhold_core::{Config, ConnId, Instant, OpId, Taped};
+use peerhold_core::{Config, ConnId, Instant, OpId, Taped, UnixMillis};
 use peerhold_store::{OpenError, Prepared, Store, StoreConfig};
 
 use crate::disk::{Mount, SimDisk};
@@ -27,6 +27,8 @@ pub(crate) struct Machine {
     pub(crate) tapes: Vec<Vec<u8>>,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) skew_ms: i64,
+    /// Until when its wall clock shows this.
+    pub(crate) frozen: (Instant, UnixMillis),
     /// How many times it was started.
     pub(crate) starts: u64,
     /// Until when nothing of it runs.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerhold_core::disk::{DiskData, DiskKind, Page, RecordKey, Row, StoredRecord};
+use peerhold_core::disk::{DiskData, DiskKind, Loaded, Page, RecordKey, Row, StoredRecord};
 use peerhold_core::seal::SignedHead;
 use peerhold_core::{
     BlobId, Busy, DiskOp, Entry, FileInfo, Forget, Get, History, Instant, List, Listed, Name,
@@ -320,6 +320,25 @@ impl Cluster {
     pub(crate) fn is_read_only(&self, at: usize) -> bool {
         let live = self.machines[at].live.as_ref();
         live.is_some_and(|live| live.store.health() == Health::ReadOnly)
+    }
+
+    /// Whether a store holds a record of a version or a later one. `None` if it
+    /// cannot tell.
+    pub(crate) fn has_from(&self, at: usize, key: RecordKey, version: Version) -> Option<bool> {
+        let page = self.page(at, key, None, 1)?;
+        Some(
+            page.rows
+                .first()
+                .is_some_and(|row| row.id().version >= version),
+        )
+    }
+
+    /// What a store would tell a node that starts. It counts that as a start.
+    pub(crate) fn books(&self, at: usize) -> Option<Loaded> {
+        match self.ask_store(at, DiskKind::Load)? {
+            DiskData::Loaded(loaded) => Some(loaded),
+            _ => None,
+        }
     }
 
     fn page(&self, at: usize, key: RecordKey, below: Option<RecordId>, max: u32) -> Option<Page> {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use peerhold_core::{Damage, Event, Instant, NodeId};
 use peerhold_store::StoreConfig;
 
-use crate::check::{Check, Stores, Suspects, Wrong, holds, is_kept, is_sealed, look_at_event};
+use crate::check::{
+    Check, Expected, Stores, Suspects, Wrong, holds, is_kept, is_sealed, is_written_down,
+    look_at_event,
+};
 use crate::cluster::{Cluster, Plan};
 use crate::disk::{DiskFaults, Image};
 use crate::model::{CANARY, Model, Named, Trust};
@@ -105,6 +108,8 @@ pub(crate) struct Run {
     pub(crate) chunk: (usize, usize),
     /// Images of disks that were kept.
     pub(crate) images: BTreeMap<usize, Image>,
+    /// A node was asked to drop its copies of something.
+    pub(crate) forgot: bool,
     known: BTreeSet<NodeId>,
     began: Instant,
     events: u64,
@@ -136,6 +141,7 @@ impl Run {
             ended: Tally::default(),
             chunk,
             images: BTreeMap::new(),
+            forgot: false,
             known,
             began: cluster.now(),
             events: 0,
@@ -253,7 +259,7 @@ impl Run {
             // A session that one side has forgotten looks well until its other
             // side notices: it has to last.
             if turn % 256 == 0 {
-                let at_rest = self.cluster.is_active() && self.is_at_rest();
+                let at_rest = self.is_at_rest();
                 let now = self.cluster.now();
                 let from = *since.get_or_insert(now);
                 match at_rest {
@@ -268,7 +274,7 @@ impl Run {
             }
             self.look()?;
         }
-        let at_rest = self.cluster.is_active() && self.is_at_rest();
+        let at_rest = self.is_at_rest();
         holds(at_rest, Invariant::Convergence, || {
             let cluster = &self.cluster;
             let all = (0..cluster.machines()).filter_map(|at| cluster.status(at));
@@ -288,8 +294,9 @@ impl Run {
     }
 
     fn is_at_rest(&self) -> bool {
+        let stands = self.cluster.is_active_but(&self.suspects.newcomers);
         let mut all = (0..self.cluster.machines()).filter_map(|at| self.cluster.status(at));
-        all.all(|status| status.operations == 0 && status.debts == 0)
+        stands && all.all(|status| status.operations == 0 && status.debts == 0)
     }
 
     /// Reads all that has been acknowledged, and has everybody agree.
@@ -375,6 +382,9 @@ impl Run {
             let whole = !self.suspects.disks.contains(&at);
             is_sealed(at, &self.cluster.disk(at).mount(), whole)?;
         }
+        holds(!self.cluster.has_offenders(), Invariant::Authority, || {
+            "a session goes on in which somebody sent what nobody had asked for".into()
+        })?;
         let sent = self.cluster.canary.as_ref().is_some_and(|(_, seen)| *seen);
         holds(!sent, Invariant::Secrecy, || "plaintext was sent".into())?;
         let mut stores = Stores::default();
@@ -384,12 +394,27 @@ impl Run {
                 stores.look_at(at, &mut self.model, name, &records)?;
             }
         }
-        is_kept(
-            &self.cluster,
-            &self.model,
-            &self.suspect_places,
-            self.copies,
-        )
+        let expected = Expected {
+            suspects: &self.suspect_places,
+            copies: self.copies,
+            chunk: self.chunk,
+            forgot: self.forgot,
+        };
+        is_kept(&self.cluster, &self.model, &expected)?;
+        self.look_at_books()
+    }
+
+    /// Looks at what honest nodes have written down on disks that never failed:
+    /// what could not be written is told, and not tried again.
+    fn look_at_books(&self) -> Check {
+        let (suspects, failing) = (&self.suspect_places, &self.suspects.failing);
+        let sound = |at: &usize| !suspects.contains(at) && !failing.contains(at);
+        for at in (0..self.cluster.machines()).filter(sound) {
+            let config = &self.cluster.machines[at].config;
+            let room = config.limits.seen as usize >= self.model.names.len();
+            is_written_down(at, &self.cluster, &self.model, room)?;
+        }
+        Ok(())
     }
 
     fn report(mut self, script: &Script, wrong: Option<Wrong>) -> Report {

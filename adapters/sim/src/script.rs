@@ -137,6 +137,13 @@ pub enum Fault {
         /// By so many milliseconds.
         ms: i64,
     },
+    /// A clock stands still.
+    Freeze {
+        /// Whose.
+        at: usize,
+        /// How long.
+        time: Duration,
+    },
     /// Nothing passes from one machine to another.
     OneWay {
         /// From.
@@ -230,6 +237,15 @@ pub enum Fault {
         /// How long.
         time: Duration,
     },
+    /// Writes and new names find no space.
+    NoSpace {
+        /// Whose.
+        at: usize,
+        /// Of a million, so many.
+        rate: u32,
+        /// How long.
+        time: Duration,
+    },
     /// Two machines have each other's disks for once.
     Swap {
         /// The one.
@@ -237,7 +253,7 @@ pub enum Fault {
         /// The other.
         other: usize,
     },
-    /// Bits of a disk go bad, or its pages land elsewhere.
+    /// Bits of a disk's blobs go bad, or its pages land elsewhere.
     Rot {
         /// Whose.
         at: usize,
@@ -247,6 +263,24 @@ pub enum Fault {
         rate: u32,
         /// How long.
         time: Duration,
+    },
+    /// Bits of a disk's log go bad.
+    LogRot {
+        /// Whose.
+        at: usize,
+        /// So many bits at once.
+        bits: u32,
+        /// Of a million reads, how many go wrong for a while.
+        rate: u32,
+        /// How long.
+        time: Duration,
+    },
+    /// A disk is emptied.
+    Wipe {
+        /// Whose.
+        at: usize,
+        /// When its machine starts again.
+        back: Duration,
     },
     /// An image of a disk is kept for [`Fault::SetBack`].
     Keep {
@@ -291,6 +325,7 @@ impl Script {
         let mut steps = Vec::new();
         draw_ops(seed, swarm, &mut steps);
         let mut dice = Dice::new(seed, "lies");
+        let mut later = Dice::new(seed, "later lies");
         for at in (0..swarm.suspects).filter(|_| swarm.lying) {
             let lies = Lies {
                 keeps_nothing: dice.of(2) == 0,
@@ -298,6 +333,8 @@ impl Script {
                 denies: dice.of(2) == 0,
                 wrong_bytes: dice.of(2) == 0,
                 unrequested: dice.of(3) == 0,
+                other_names: later.of(2) == 0,
+                repeats: later.of(2) == 0,
             };
             steps.push((dice.about(swarm.time / 4), What::Lie(at, lies)));
         }
@@ -429,6 +466,16 @@ fn draw_fault(
             let ms = (dice.word() % (2 * most as u64)) as i64 - most;
             Fault::Skew { at, ms }
         }
+        Class::Years => {
+            let years = 1 + dice.word() % *dice.one(&[1, 10, 100]);
+            let ms = (years * 365 * 24 * 3_600_000) as i64;
+            let ms = *dice.one(&[ms, -ms]);
+            Fault::Skew { at, ms }
+        }
+        Class::Frozen => Fault::Freeze {
+            at,
+            time: dice.between(s(1), s(600)),
+        },
         Class::OneWay => Fault::OneWay {
             from: at,
             to: other,
@@ -516,6 +563,7 @@ fn draw_disk_fault(
             free: Some(dice.of(40_000) as u64),
             time: dice.between(s(10), s(300)),
         },
+        Class::NoSpace => Fault::NoSpace { at, rate, time },
         Class::Swapped => Fault::Swap { one: at, other },
         Class::Rot => Fault::Rot {
             at: suspect,
@@ -523,6 +571,13 @@ fn draw_disk_fault(
             rate: *dice.one(&[50_000, 300_000]),
             time,
         },
+        Class::LogRot => Fault::LogRot {
+            at: suspect,
+            bits: dice.of(4) as u32,
+            rate: rate / 100,
+            time,
+        },
+        Class::Wiped => Fault::Wipe { at: suspect, back },
         Class::SetBack => match dice.of(2) {
             0 => Fault::Keep { at: suspect },
             _ => Fault::SetBack { at: suspect, back },

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::check::{Check, holds};
 use crate::disk::DiskFaults;
+use crate::liar::Lies;
+use crate::model::Trust;
 use crate::run::Run;
 use crate::script::Fault;
 use crate::violation::Invariant;
@@ -22,10 +24,17 @@ impl Run {
             }
             Fault::Pause { at, time } => cluster.pause(at, time),
             Fault::Skew { at, ms } => {
-                cluster.fired.count("clock jumps");
+                let far = ms.unsigned_abs() > 3_600_000;
+                let name = if far {
+                    "clock jumps by years"
+                } else {
+                    "clock jumps"
+                };
+                cluster.fired.count(name);
                 cluster.tell(|| format!("node{at}'s clock is off by {ms} ms"));
                 cluster.skew(at, ms);
             }
+            Fault::Freeze { at, time } => cluster.freeze(at, time),
             Fault::OneWay { from, to, time } => cluster.clog(from, to, time),
             Fault::Cut { one, other, time } => cluster.cut(one, other, time),
             Fault::Split { ref group, time } => cluster.split(group, time),
@@ -66,7 +75,20 @@ impl Run {
                 };
                 cluster.fail_disk(at, faults, free, time);
             }
+            Fault::NoSpace { at, rate, time } => {
+                suspects.failing.insert(at);
+                let full = rate;
+                let faults = cluster.disk_faults.clone();
+                cluster.fail_disk(at, DiskFaults { full, ..faults }, None, time);
+            }
             Fault::Swap { one, other } => {
+                // An empty disk is nobody's.
+                if [one, other]
+                    .iter()
+                    .any(|at| suspects.newcomers.contains(at))
+                {
+                    return Ok(());
+                }
                 let refused = cluster.swap_disks(one, other);
                 cluster.start_after(one, Duration::from_secs(1));
                 cluster.start_after(other, Duration::from_secs(1));
@@ -82,8 +104,6 @@ impl Run {
             } => {
                 suspects.disks.insert(at);
                 let disk = cluster.disk(at);
-                // A log that has lost the entry of the members makes a newcomer
-                // of its node, which nothing built so far takes back in.
                 (0..bits).for_each(|_| {
                     disk.rot("blobs/");
                 });
@@ -95,6 +115,29 @@ impl Run {
                     ..cluster.disk_faults.clone()
                 };
                 cluster.fail_disk(at, faults, None, time);
+            }
+            Fault::LogRot {
+                at,
+                bits,
+                rate,
+                time,
+            } => {
+                suspects.lose(at);
+                let disk = cluster.disk(at);
+                let flipped = (0..bits).filter(|_| disk.rot("log/")).count();
+                cluster.fired.add("rot of the log", flipped as u64);
+                let faults = DiskFaults {
+                    rot_once: rate,
+                    rot: rate,
+                    rot_under: vec!["log/"],
+                    ..cluster.disk_faults.clone()
+                };
+                cluster.fail_disk(at, faults, None, time);
+            }
+            Fault::Wipe { at, back } => {
+                suspects.lose(at);
+                cluster.wipe(at);
+                cluster.start_after(at, back);
             }
             Fault::Keep { at } => {
                 let image = cluster.disk(at).image();
@@ -115,8 +158,11 @@ impl Run {
     /// Ends all faults and starts what is off, or takes no writes any more.
     pub(crate) fn mend(&mut self) -> Check {
         self.cluster.heal();
+        // Lies that do not end sessions go on where the others are enough.
+        let go_on = self.model.trust != Trust::Own;
         for at in 0..self.cluster.machines() {
-            self.cluster.lie(at, None);
+            let lies = self.cluster.lies(at).filter(|_| go_on);
+            self.cluster.lie(at, lies.map(Lies::quiet));
             self.cluster.restart_if_read_only(at);
             if !self.cluster.is_on(at) {
                 self.cluster.start(at);

@@ -59,11 +59,21 @@ pub enum Class {
     Rot,
     /// A suspect's disk is set back to an older image.
     SetBack,
+    /// A wall clock jumps by years.
+    Years,
+    /// A wall clock stands still.
+    Frozen,
+    /// Writes and new names find no space, now and then.
+    NoSpace,
+    /// A suspect's disk is emptied.
+    Wiped,
+    /// Bits of the log on a suspect's disk go bad.
+    LogRot,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::Kill,
         Self::PowerCut,
         Self::CrashAtOutput,
@@ -87,11 +97,22 @@ impl Class {
         Self::Swapped,
         Self::Rot,
         Self::SetBack,
+        Self::Years,
+        Self::Frozen,
+        Self::NoSpace,
+        Self::Wiped,
+        Self::LogRot,
     ];
 
     /// Whether it takes away what was durable: only suspects are struck.
     pub fn damages(self) -> bool {
-        matches!(self, Self::Rot | Self::SetBack)
+        matches!(self, Self::Rot | Self::SetBack | Self::Wiped | Self::LogRot)
+    }
+
+    /// Whether it may make its machine a newcomer, which nothing built so far
+    /// takes back in: enough others must be left.
+    pub fn expels(self) -> bool {
+        matches!(self, Self::Wiped | Self::LogRot)
     }
 }
 
@@ -148,8 +169,14 @@ impl Swarm {
         let time = Duration::from_secs(*dice.one(&[60, 120, 300, 600, 900, 1800]));
         let calm = dice.of(16) == 0;
         let mut faults = BTreeMap::new();
+        // What a seed has drawn before these were there stays as it is.
+        let mut later = Dice::new(seed, "swarm, later classes");
         for class in Class::ALL {
-            if !calm && dice.of(2) == 0 {
+            let (dice, one_in) = match class < Class::Years {
+                true => (&mut dice, 2),
+                false => (&mut later, 3),
+            };
+            if !calm && dice.of(one_in) == 0 {
                 let seconds = *dice.one(&[5, 10, 20, 40, 80]);
                 faults.insert(class, Duration::from_secs(seconds));
             }
@@ -161,6 +188,9 @@ impl Swarm {
         let suspects = suspects.min(usize::from(copies.1) - 1);
         if suspects == 0 {
             faults.retain(|class: &Class, _| !class.damages());
+        }
+        if storing < suspects + usize::from(copies.0) {
+            faults.retain(|class: &Class, _| !class.expels());
         }
         // Only large files have blobs to go bad.
         let large: &[u32] = match faults.contains_key(&Class::Rot) {
@@ -191,6 +221,28 @@ impl Swarm {
             hasty: dice.of(2) == 0,
             tight: dice.of(4) == 0,
         }
+    }
+
+    /// A run of some seconds in which much goes on: what a seed draws, made
+    /// short.
+    pub fn short(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "short");
+        let mut swarm = Self::draw(seed);
+        swarm.time = Duration::from_secs(*dice.one(&[10, 20, 30]));
+        swarm.operations = *dice.one(&[50, 100, 200]);
+        swarm.large = *dice.one(&[0, 100, 300]);
+        if dice.of(4) == 0 {
+            // So many versions of one name that they do not go into one page.
+            (swarm.names, swarm.operations, swarm.reads) = (1, 400, 300);
+        }
+        if swarm.suspects == 0 && dice.of(3) == 0 {
+            swarm.suspects = 1;
+        }
+        swarm.lying = swarm.suspects > 0 && dice.of(3) > 0;
+        for every in swarm.faults.values_mut() {
+            *every = Duration::from_secs(*dice.one(&[1, 2, 5, 10]));
+        }
+        swarm
     }
 
     /// All nodes.

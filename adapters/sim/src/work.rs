@@ -1,7 +1,9 @@
 //! Operations of a run: how they begin, and what is made of their ends.
 
 use bytes::Bytes;
-use peerhold_core::{Forget, Get, History, List, OpError, Outcome, Put, Remove, Restore, Stored};
+use peerhold_core::{
+    FileInfo, Forget, Get, History, List, OpError, Outcome, Put, Remove, Restore, Stored,
+};
 
 use crate::check::{Asked, Check, Wish, Wrong, chunks, holders, holds, is_unknown};
 use crate::model::{Content, Fate, Met, Model};
@@ -84,6 +86,7 @@ impl Run {
         };
         match self.start(node, command) {
             Some(task) => {
+                self.forgot |= op.act == Act::Forget;
                 self.cluster
                     .tell(|| format!("node{node} begins {op:?} as {task:?}"));
                 self.work.insert(task, work);
@@ -222,7 +225,8 @@ impl Run {
             (Some(write), Err(error)) => self.model.has_not_written(work.asked, write, error),
             (None, Ok(Outcome::Read(file))) => {
                 let bytes = &finished.bytes;
-                self.model.has_read(work.asked, work.wish, file, bytes)
+                self.model.has_read(work.asked, work.wish, file, bytes)?;
+                self.is_confirmed(work, file)
             }
             (None, Ok(Outcome::Listed(listed))) => {
                 let (asked, entries) = (work.asked, &finished.entries);
@@ -243,6 +247,22 @@ impl Run {
                 format!("{:?} ended as {other:?}", work.op),
             )),
         }
+    }
+
+    /// W replicas hold what was read as confirmed, or something newer.
+    fn is_confirmed(&self, work: &Work, file: &FileInfo) -> Check {
+        if work.wish.version.is_some() || file.unconfirmed.is_some() {
+            return Ok(());
+        }
+        let (cluster, suspects) = (&self.cluster, &self.suspect_places);
+        let needed = usize::from(self.copies.1);
+        let (key, version) = (self.model.names[work.op.name].key, file.id.version);
+        let found = holders(cluster, suspects, |at| cluster.has_from(at, key, version));
+        holds(found >= needed, Invariant::Durability, || {
+            let held = |at| (at, cluster.has_from(at, key, version));
+            let held: Vec<_> = (0..cluster.machines()).map(held).collect();
+            format!("{file:?} was read as confirmed with {found} of {needed} copies: {held:?}")
+        })
     }
 
     /// W replicas hold what was acknowledged, at this very moment.

@@ -1,67 +1,34 @@
-//! Known bugs of the store are found: what finds nothing must be able to.
+//! Known bugs are found, those that are found soonest: `make mutants` looks for
+//! all of them.
 
-use peerhold_sim::crash::{Effort, explore, explore_failures, storm};
-use peerhold_store::bug::{self, Bug};
+use peerhold_core::bug::Bug;
+use peerhold_sim::mutants::hunt;
 
-/// With this bug, runs the first of the checks that finds it.
-fn found(bug: Bug, by: fn(u64) -> Result<(), String>) -> String {
-    bug::set(Some(bug));
-    let found = (1..=40).find_map(|seed| by(seed).err());
-    bug::set(None);
-    let found = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
-    println!("{bug:?}: {found}");
-    found
-}
-
-fn by_crash_states(seed: u64) -> Result<(), String> {
-    let explored = explore(&Effort::small(seed)).map(drop);
-    explored.map_err(|violation| violation.to_string())
-}
-
-fn by_failures(seed: u64) -> Result<(), String> {
-    let explored = explore_failures(&Effort::small(seed)).map(drop);
-    explored.map_err(|violation| violation.to_string())
-}
-
-fn by_storms(seed: u64) -> Result<(), String> {
-    storm(seed, 10, false).map(drop)
-}
-
-#[test]
-fn wrong_orders_of_writing_are_found_in_the_states_after_a_crash() {
-    for bug in [
-        Bug::FileUnsynced,
-        Bug::NameUnsynced,
-        Bug::EarlyAck,
-        Bug::NameSyncedEarly,
-        Bug::FileSyncedLate,
-        Bug::UnlinkedEarly,
-        Bug::RenamedEarly,
-        Bug::FanOutUnsynced,
-        Bug::SegmentUnsynced,
-        Bug::IndexFirst,
-        Bug::GapKept,
-        Bug::TombstoneForgotten,
-    ] {
-        found(bug, by_crash_states);
+fn found(bugs: &[Bug]) {
+    for bug in bugs {
+        let hunt = hunt(*bug, &[1], 60, 1);
+        assert!(
+            hunt.is_killed(),
+            "{bug:?} is not found, met {} times",
+            hunt.met
+        );
     }
 }
 
 #[test]
-fn what_goes_wrong_after_an_error_is_found_when_calls_fail() {
-    for bug in [
-        Bug::SyncRetried,
-        Bug::Uncut,
-        Bug::LastGroupTrusted,
-        Bug::ReplayUntold,
-    ] {
-        found(bug, by_failures);
-    }
+fn bugs_of_the_store_are_found() {
+    found(&[Bug::FileUnsynced, Bug::RenamedEarly, Bug::EarlyAck]);
 }
 
 #[test]
-fn what_takes_several_faults_is_found_by_storms() {
-    for bug in [Bug::FailedYetThere, Bug::ReplayUntold, Bug::SyncRetried] {
-        found(bug, by_storms);
-    }
+fn bugs_of_the_core_are_found() {
+    found(&[
+        Bug::KeptEarly,
+        Bug::RecordQuorumShort,
+        Bug::RefusalsCount,
+        Bug::UnknownAsFailed,
+        Bug::RequestReused,
+        Bug::ServedForEver,
+        Bug::LeftInClear,
+    ]);
 }

@@ -10,8 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, ReadySet};
+use peerhold_host::{Engine, ReadySet, SocketId};
 
 use crate::net::{self, Socket};
 
@@ -29,7 +28,7 @@ const ROUNDS: usize = 16;
 pub struct Driver {
     engine: Engine,
     listeners: Vec<Async<TcpListener>>,
-    sockets: BTreeMap<ConnId, Socket>,
+    sockets: BTreeMap<SocketId, Socket>,
     ready: ReadySet<Key>,
     timer: Timer,
     deadline: Option<Instant>,
@@ -38,7 +37,7 @@ pub struct Driver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Listener(usize),
-    Conn(ConnId),
+    Conn(SocketId),
 }
 
 impl Driver {
@@ -85,7 +84,7 @@ impl Driver {
         }
     }
 
-    fn serve(&mut self, conn: ConnId) {
+    fn serve(&mut self, conn: SocketId) {
         let key = Key::Conn(conn);
         let (Some(socket), Some(waker)) =
             (self.sockets.get_mut(&conn), self.ready.waker(key).cloned())

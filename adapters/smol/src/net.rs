@@ -7,8 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
-use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, StartError};
+use peerhold_host::{Engine, SocketId, StartError};
 
 /// Listens on every address, or on none.
 pub(crate) fn listen(addrs: &[SocketAddr]) -> Result<Vec<Async<TcpListener>>, StartError> {
@@ -89,7 +88,7 @@ impl Socket {
     pub(crate) fn serve(
         &mut self,
         engine: &mut Engine,
-        conn: ConnId,
+        conn: SocketId,
         cx: &mut Context<'_>,
     ) -> bool {
         if let Self::Dialling(dial) = self {

@@ -12,12 +12,13 @@ use peerhold_core::disk::{
 use peerhold_core::id::{BlobId, NamespaceId};
 
 use crate::bug::{self, Bug};
+use crate::config::StoreConfig;
 use crate::entry::{
     self, CLAIM_BODY, CLAIM_KEY, KEY_MAX, Kind, RECORD_LENGTHS, SEEN_BODY, SEEN_KEY,
 };
 use crate::index::{BlobRow, IndexError, Tables, WriteError, Written};
 use crate::open::{DAMAGED, INDEX, RESERVE, TMP};
-use crate::read::{disk_error, index_error};
+use crate::read::{NOT_HELD, disk_error, index_error};
 use crate::segment::{self, BODY_MAX, HEADER, Loc, ReadError, Segment, SegmentKey, entry_len};
 use crate::state::{Share, State};
 use crate::store::{Health, Prepared, SegmentInfo, Space, Step, Store, Write, Writer};
@@ -169,10 +170,12 @@ impl<V: Vfs> Store<V> {
             })
         };
         let tight = !self.make_reserve(writer);
-        match attempt(writer, tight) {
+        let outcomes = match attempt(writer, tight) {
             Err(DiskError::NoSpace) if self.give_up_reserve(writer) => attempt(writer, true),
             outcomes => outcomes,
-        }
+        };
+        self.space.tighten(!writer.reserve);
+        outcomes
     }
 
     /// Whether the reserve is there, now if not before.
@@ -292,7 +295,7 @@ impl<V: Vfs> Store<V> {
                 tail: state.tail,
                 mark,
                 space: &self.space,
-                namespace_bytes: self.config.namespace_bytes,
+                config: &self.config,
             };
             let value = fill(&mut stage)?;
             tables.state.segment = active.number;
@@ -441,8 +444,7 @@ pub(crate) struct Stage<'a, 't> {
     tail: u64,
     mark: u64,
     space: &'a Space,
-    /// The most that may count for one namespace.
-    namespace_bytes: Option<u64>,
+    config: &'a StoreConfig,
 }
 
 /// What an operation comes to, if its group does.
@@ -521,7 +523,7 @@ impl Stage<'_, '_> {
                         && self.tables.is_claimed_by(&claim.blob, &claim.namespace)?;
                     let more = if counts { 0 } else { u64::from(claim.len) };
                     let room = self.room(&claim.namespace, more)?;
-                    return Ok(room.map(|()| DiskData::Claimed { held: false }));
+                    return Ok(room.map(|()| NOT_HELD));
                 }
                 let done = self.claim(claim)?;
                 Ok(done.map(|()| DiskData::Claimed { held: true }))
@@ -642,14 +644,8 @@ impl Stage<'_, '_> {
         namespace: &NamespaceId,
         more: u64,
     ) -> Result<Result<(), DiskError>, GroupError> {
-        let Some(limit) = self.namespace_bytes else {
-            return Ok(Ok(()));
-        };
-        //# STORE-25: What would make more bytes count for a namespace than the store is to
-        //# hold of one MUST be refused, and changes nothing.
         let used = self.tables.used(namespace)?;
-        let fits = used.saturating_add(more) <= limit;
-        Ok(fits.then_some(()).ok_or(DiskError::Quota { limit, used }))
+        Ok(self.config.fits(used, more))
     }
 
     fn put_claim(&mut self, claim: &Claim) -> Result<(), GroupError> {

@@ -3,6 +3,7 @@
 use std::io;
 
 use peerhold_core::NodeId;
+use peerhold_core::disk::DiskError;
 use peerhold_core::path::Layout;
 
 /// How a store is opened. Every limit is here.
@@ -92,6 +93,18 @@ impl StoreConfig {
     /// commit opens.
     pub const fn descriptors(&self, threads: usize) -> usize {
         self.open_segments + 2 * threads + 6
+    }
+
+    /// Whether a namespace for which `used` bytes count may have so many more.
+    pub(crate) fn fits(&self, used: u64, more: u64) -> Result<(), DiskError> {
+        match self.namespace_bytes {
+            //# STORE-25: What would make more bytes count for a namespace than the store is to
+            //# hold of one MUST be refused, and changes nothing.
+            Some(limit) if used.saturating_add(more) > limit => {
+                Err(DiskError::Quota { limit, used })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), OpenError> {

@@ -3,6 +3,15 @@
 //! The log is a sequence of *sets* and *drops* of keys; the last one of a key
 //! counts. So the index can be rebuilt from the log alone, and a segment can
 //! be compacted by looking at one key at a time.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::{Buf, BufMut};
 use peerhold_core::disk::{Claim, Debt, Owed, RecordKey, Seen, StoredRecord};
@@ -85,7 +94,7 @@ pub(crate) const KEY_MAX: usize = NodeId::LEN + 1 + 32 * 3 + PutId::LEN + 4 + Ve
 
 pub(crate) fn claim_key(blob: &BlobId, put: &PutId) -> [u8; CLAIM_KEY] {
     let mut key = [0; CLAIM_KEY];
-    let mut to = &mut key[..];
+    let mut to = key.as_mut_slice();
     to.put_slice(&blob.0);
     to.put_slice(&put.0);
     key
@@ -98,7 +107,7 @@ pub(crate) fn claim_range(blob: &BlobId) -> [[u8; CLAIM_KEY]; 2] {
 
 pub(crate) fn claim_body(claim: &Claim) -> [u8; CLAIM_BODY] {
     let mut body = [0; CLAIM_BODY];
-    let mut to = &mut body[..];
+    let mut to = body.as_mut_slice();
     to.put_slice(&claim.namespace.0);
     to.put_slice(&claim.tag.0);
     to.put_u32(claim.len);
@@ -107,7 +116,7 @@ pub(crate) fn claim_body(claim: &Claim) -> [u8; CLAIM_BODY] {
 
 pub(crate) fn record_key(key: &RecordKey, version: &[u8; 16], head: &[u8; 32]) -> [u8; RECORD_KEY] {
     let mut bytes = [0; RECORD_KEY];
-    let mut to = &mut bytes[..];
+    let mut to = bytes.as_mut_slice();
     to.put_slice(&key.namespace.0);
     to.put_slice(&key.tag.0);
     to.put_slice(version);
@@ -123,7 +132,7 @@ pub(crate) fn record_range(key: &RecordKey) -> [[u8; RECORD_KEY]; 2] {
 
 /// The name in a record's key.
 pub(crate) fn record_name(key: &[u8; RECORD_KEY]) -> Option<RecordKey> {
-    let mut from = &key[..];
+    let mut from = key.as_slice();
     Some(RecordKey {
         namespace: NamespaceId(take(&mut from)?),
         tag: NameTag(take(&mut from)?),
@@ -142,7 +151,7 @@ pub(crate) fn record_id(key: &[u8; RECORD_KEY]) -> Option<RecordId> {
 /// The first bytes of a record's body.
 pub(crate) fn record_lengths(record: &StoredRecord) -> [u8; RECORD_LENGTHS] {
     let mut lengths = [0; RECORD_LENGTHS];
-    let mut to = &mut lengths[..];
+    let mut to = lengths.as_mut_slice();
     to.put_u32(record.head.len() as u32);
     to.put_u32(record.meta.len() as u32);
     lengths
@@ -169,7 +178,7 @@ pub(crate) fn record(key: &[u8; RECORD_KEY], body: &bytes::Bytes) -> Option<Stor
 
 pub(crate) fn seen_key(key: &RecordKey) -> [u8; SEEN_KEY] {
     let mut bytes = [0; SEEN_KEY];
-    let mut to = &mut bytes[..];
+    let mut to = bytes.as_mut_slice();
     to.put_slice(&key.namespace.0);
     to.put_slice(&key.tag.0);
     bytes
@@ -177,7 +186,7 @@ pub(crate) fn seen_key(key: &RecordKey) -> [u8; SEEN_KEY] {
 
 pub(crate) fn seen_body(seen: &Seen) -> [u8; SEEN_BODY] {
     let mut bytes = [0; SEEN_BODY];
-    let mut to = &mut bytes[..];
+    let mut to = bytes.as_mut_slice();
     to.put_slice(&seen.id.version.to_bytes());
     to.put_slice(&seen.id.head);
     to.put_u64(seen.order);
@@ -186,7 +195,7 @@ pub(crate) fn seen_body(seen: &Seen) -> [u8; SEEN_BODY] {
 
 /// The inverse of [`seen_key`] and [`seen_body`].
 pub(crate) fn seen(key: &[u8; SEEN_KEY], body: &[u8; SEEN_BODY]) -> Option<Seen> {
-    let (mut key, mut body) = (&key[..], &body[..]);
+    let (mut key, mut body) = (key.as_slice(), body.as_slice());
     Some(Seen {
         key: RecordKey {
             namespace: NamespaceId(take(&mut key)?),

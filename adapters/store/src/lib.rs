@@ -17,17 +17,20 @@
 //!    counted and stepped over.
 //! 5. The index can be lost at any time: the log alone is enough.
 //!
+//! [`foreverstore`] keeps files in the Go program's layout, beside a store and
+//! apart from it.
+//!
 //! Non-goals: encryption (the core's), deciding what to keep (the core's),
 //! several processes on one store (refused).
 
-#[cfg(feature = "bugs")]
-pub mod bug;
-#[cfg(not(feature = "bugs"))]
 mod bug;
+#[doc(hidden)]
+pub mod check;
 mod commit;
 mod compact;
 mod config;
 mod entry;
+pub mod foreverstore;
 mod index;
 mod list;
 mod log;

@@ -28,6 +28,11 @@ impl<V: Vfs> Log<V> {
         }
     }
 
+    /// What the checks of its segments are made of.
+    pub(crate) fn secret(&self) -> &[u8; 32] {
+        &self.secret
+    }
+
     /// The numbers of the segments there are, rising.
     pub(crate) fn list(&self) -> io::Result<Vec<u32>> {
         let names = self.vfs.list(LOG)?;

@@ -1,12 +1,14 @@
-//! `prepare`: what needs no turn of its own. Reads are answered, large blobs
-//! are put under their final names.
+//! `prepare`: what needs no turn of its own. Reads are answered, and claims on
+//! what is not held; large blobs are put under their final names.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError, RwLockReadGuard};
 
 use bytes::Bytes;
-use peerhold_core::disk::{DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord};
+use peerhold_core::disk::{
+    Claim, DiskData, DiskError, DiskKind, DiskOp, Part, RecordKey, StoredRecord,
+};
 use peerhold_core::id::{BlobId, NamespaceId};
 use peerhold_core::version::RecordId;
 
@@ -20,10 +22,12 @@ use crate::vfs::{Kind, Vfs, VfsFile, parent};
 
 /// Directories remembered as durable; the SHA-1 layout has no end of them.
 const DIRS_MAX: usize = 4096;
+/// The answer to a claim on what is not here.
+pub(crate) const NOT_HELD: DiskData = DiskData::Claimed { held: false };
 
 impl<V: Vfs> Store<V> {
-    /// Does what can be done for an operation without the log: answers reads,
-    /// writes large blobs. May run on any number of threads, beside
+    /// Does what can be done for an operation without the log: answers reads and
+    /// claims on what is not held, writes large blobs. May run on any number of threads, beside
     /// [`Store::commit`] too, but a write and another operation on the same
     /// [`DiskKey`](peerhold_core::disk::DiskKey) must not overlap.
     pub fn prepare(&self, op: DiskOp) -> Prepared {
@@ -66,9 +70,13 @@ impl<V: Vfs> Store<V> {
                 self.vfs.remove(&self.blob_path(id)).ok();
                 Step::Carry
             }
-            DiskKind::Claim(claim) => match self.is_there(&claim.blob) {
-                Ok(false) => Step::Gone,
-                Ok(true) => Step::Carry,
+            DiskKind::Claim(claim) => match self.look_at_claim(claim) {
+                Ok(None) => return Prepared::Done(op.complete(Ok(NOT_HELD))),
+                Ok(Some(step)) => step,
+                // What is refused changes nothing either.
+                Err(error @ DiskError::Quota { .. }) => {
+                    return Prepared::Done(op.complete(Err(error)));
+                }
                 Err(error) => Step::Failed(error),
             },
             _ => Step::Carry,
@@ -156,11 +164,28 @@ impl<V: Vfs> Store<V> {
         }
     }
 
+    /// What is to be done for a claim. `None`: nothing, its blob is not held.
+    /// That waits for no commit, as the blob's whole transfer waits for it.
+    fn look_at_claim(&self, claim: &Claim) -> Result<Option<Step>, DiskError> {
+        let index = self.index();
+        match lookup(&index, |index| index.blob(&claim.blob))? {
+            // Where there is no space, the next commit says so, or finds some.
+            None if self.space.is_tight() => Ok(Some(Step::Carry)),
+            None => {
+                let used = lookup(&index, |index| index.used(&claim.namespace))?;
+                self.config.fits(used, claim.len.into())?;
+                Ok(None)
+            }
+            Some(row) if self.is_whole(&claim.blob, row)? => Ok(Some(Step::Carry)),
+            Some(_) => Ok(Some(Step::Gone)),
+        }
+    }
+
     /// Puts a large blob under its final name, durably, unless it is held.
     fn place(&self, id: &BlobId, bytes: &Bytes) -> Result<Step, DiskError> {
         //# STORE-9: That a file has the name of a blob does not mean that it is durable: only an
         //# entry of the log does.
-        if lookup(&self.index(), |index| index.blob(id))?.is_some() && self.is_there(id)? {
+        if self.has_blob(id)? {
             return Ok(Step::Carry);
         }
         let reservation = self
@@ -238,25 +263,21 @@ impl<V: Vfs> Store<V> {
     }
 
     fn has_blob(&self, id: &BlobId) -> Result<bool, DiskError> {
-        let known = lookup(&self.index(), |index| index.blob(id))?.is_some();
-        Ok(known && self.is_there(id)?)
+        match lookup(&self.index(), |index| index.blob(id))? {
+            Some(row) => self.is_whole(id, row),
+            None => Ok(false),
+        }
     }
 
-    /// Whether the bytes of a blob are where the index says. True for those
-    /// that it does not know.
-    fn is_there(&self, id: &BlobId) -> Result<bool, DiskError> {
-        match lookup(&self.index(), |index| index.blob(id))? {
-            Some(BlobRow {
-                file: true, len, ..
-            }) => {
-                let kind = self
-                    .vfs
-                    .kind(&self.blob_path(id))
-                    .map_err(|error| disk_error(&error))?;
-                Ok(kind == Some(Kind::File(u64::from(len))))
-            }
-            _ => Ok(true),
+    /// Whether the bytes of a blob are where its row says, as far as that shows
+    /// without reading them.
+    fn is_whole(&self, id: &BlobId, row: BlobRow) -> Result<bool, DiskError> {
+        if !row.file {
+            return Ok(true);
         }
+        let kind = self.vfs.kind(&self.blob_path(id));
+        let kind = kind.map_err(|error| disk_error(&error))?;
+        Ok(kind == Some(Kind::File(u64::from(row.len))))
     }
 
     pub(crate) fn sync_failed(&self) -> DiskError {

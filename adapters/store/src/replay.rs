@@ -1,4 +1,13 @@
 //! Brings the index up to the log.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -93,7 +102,7 @@ impl Forgotten {
             lens.insert(number, log.segment(number)?.file.len()?);
         }
         let gone = |loc: &Loc| {
-            let end = u64::from(loc.offset) + u64::from(loc.len);
+            let end = u64::from(loc.offset).saturating_add(loc.len.into());
             lens.get(&loc.segment).is_none_or(|len| *len < end)
         };
         Ok(Self {
@@ -123,7 +132,7 @@ pub(crate) fn replay<V: Vfs>(
         }
         if !numbers.contains(&state.segment) || log.segment(state.segment)?.file.len()? < state.tail
         {
-            recovery.damaged += 1;
+            count(&mut recovery.damaged, 1);
             return Err(ReplayError::IndexAhead);
         }
         numbers.retain(|number| *number >= state.segment);
@@ -148,7 +157,7 @@ pub(crate) fn replay<V: Vfs>(
     let mut active = None;
     for (at, number) in numbers.iter().enumerate() {
         let segment = log.segment(*number)?;
-        let newest = at + 1 == numbers.len();
+        let newest = Some(number) == numbers.last();
         let torn = newest && *number > run.state.segment && segment.first_sequence.is_none();
         if torn && segment.file.len()? <= HEADER {
             // It was being made; entries come after its header is durable.
@@ -159,7 +168,8 @@ pub(crate) fn replay<V: Vfs>(
         if newest && !bug::on(Bug::GapKept) {
             let known = *number == run.state.segment;
             let from = if known { run.state.tail } else { HEADER };
-            recovery.cut_bytes += rewrite_last_group(&segment, from, &run.gaps)?;
+            let cut = rewrite_last_group(&segment, from, &run.gaps)?;
+            count(&mut recovery.cut_bytes, cut);
         }
         if newest {
             // Before the index names any of it: an index that outlives a start
@@ -167,7 +177,8 @@ pub(crate) fn replay<V: Vfs>(
             // written again.
             segment.file.sync()?;
         }
-        let contiguous = at > 0 && numbers.get(at - 1).is_some_and(|n| n + 1 == *number);
+        let before = at.checked_sub(1).and_then(|at| numbers.get(at));
+        let contiguous = before.is_some_and(|before| before.checked_add(1) == Some(*number));
         let (end, len) = run.segment(index, &segment, contiguous)?;
         active = segment.first_sequence.is_some().then(|| segment.clone());
         if newest && end < len {
@@ -175,13 +186,13 @@ pub(crate) fn replay<V: Vfs>(
             //# cut off,
             segment.file.set_len(end)?;
             segment.file.sync()?;
-            recovery.cut_bytes += len - end;
+            count(&mut recovery.cut_bytes, len.saturating_sub(end));
         } else if end < len {
-            recovery.damaged += 1;
+            count(&mut recovery.damaged, 1);
         }
     }
-    recovery.damaged += run.gaps.lost;
-    recovery.replayed += run.replayed;
+    count(&mut recovery.damaged, run.gaps.lost);
+    count(&mut recovery.replayed, run.replayed);
     Ok(Replayed {
         state: run.state,
         active,
@@ -227,7 +238,7 @@ fn rewrite_last_group<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) 
     let end = scanner.end();
     while let Some(entry) = scanner.next()? {
         if entry.body_is_true(&segment.key) {
-            let offset = start + bytes.len() as u64;
+            let offset = start.saturating_add(bytes.len() as u64);
             let numbers = [sequence, mark];
             let Entry {
                 kind, key, body, ..
@@ -241,7 +252,7 @@ fn rewrite_last_group<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) 
                 key,
                 &[body],
             );
-            sequence += 1;
+            sequence = sequence.saturating_add(1);
         }
     }
     if let Some(&(gap, ..)) = gap {
@@ -330,10 +341,10 @@ impl Run {
                     }
                     self.gaps.entry(entry.sequence, entry.mark);
                     keep_known(&mut self.unread, self.gaps.mark, tables)?;
-                    end = entry.offset + entry.len as u64;
+                    end = entry.offset.saturating_add(entry.len as u64);
                     tables.apply(entry.kind, entry.key, entry.body, loc)?;
                     note_drop(&mut self.dropped, entry.kind, entry.key);
-                    self.replayed += 1;
+                    count(&mut self.replayed, 1);
                     // The index may become durable as of this very entry.
                     if !bug::on(Bug::ReplayUntold) {
                         tables.state.tail = end;
@@ -382,6 +393,10 @@ fn note_drop(dropped: &mut BTreeSet<BlobId>, kind: Kind, key: &[u8]) {
     };
 }
 
+fn count(counter: &mut u64, more: u64) {
+    *counter = counter.saturating_add(more);
+}
+
 /// Missing sequence numbers. Those below a mark that comes later were durable
 /// and are lost; the others may never have been finished.
 struct Gaps {
@@ -417,10 +432,10 @@ impl Gaps {
         let mut lost = 0;
         self.open.retain_mut(|(from, to)| {
             let known = mark.clamp(*from, *to);
-            lost += known - *from;
+            count(&mut lost, known.saturating_sub(*from));
             *from = known;
             from < to
         });
-        self.lost += lost;
+        count(&mut self.lost, lost);
     }
 }

@@ -5,12 +5,21 @@
 //! search for the next entry walks through bytes that peers chose, and a forged
 //! entry among them would be believed. And an entry is only as safe as its
 //! check: 32 bits miss one damaged entry in four milliards.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
-use crate::entry::{KEY_MAX, Kind};
+use crate::entry::{KEY_MAX, Kind, take};
 use crate::vfs::VfsFile;
 
 /// Bytes of a segment's header.
@@ -25,6 +34,8 @@ pub(crate) const BODY_MAX: usize = 1 << 28;
 const MAGIC: &[u8; 8] = b"peerseg\n";
 const FORMAT: u32 = 1;
 const CHECK: usize = 16;
+/// Bytes of a header that its check covers.
+const HEADER_CHECKED: usize = 56;
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +51,10 @@ impl Loc {
 
     pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        bytes[..4].copy_from_slice(&self.segment.to_be_bytes());
-        bytes[4..8].copy_from_slice(&self.offset.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.len.to_be_bytes());
+        let mut to = bytes.as_mut_slice();
+        to.put_u32(self.segment);
+        to.put_u32(self.offset);
+        to.put_u32(self.len);
         bytes
     }
 
@@ -92,13 +104,14 @@ impl SegmentKey {
 /// A segment's first bytes.
 pub(crate) fn header(number: u32, first_sequence: u64, key: &SegmentKey) -> [u8; HEADER as usize] {
     let mut bytes = [0; HEADER as usize];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&FORMAT.to_be_bytes());
-    bytes[12..16].copy_from_slice(&number.to_be_bytes());
-    bytes[16..24].copy_from_slice(&first_sequence.to_be_bytes());
-    bytes[24..56].copy_from_slice(&key.0);
-    let check: [u8; CHECK] = truncate(blake3::hash(&bytes[..56]));
-    bytes[56..72].copy_from_slice(&check);
+    let (checked, mut rest) = bytes.split_at_mut(HEADER_CHECKED);
+    let mut to = &mut *checked;
+    to.put_slice(MAGIC);
+    to.put_u32(FORMAT);
+    to.put_u32(number);
+    to.put_u64(first_sequence);
+    to.put_slice(&key.0);
+    rest.put_slice(&truncate(blake3::hash(checked)));
     bytes
 }
 
@@ -106,18 +119,24 @@ pub(crate) fn header(number: u32, first_sequence: u64, key: &SegmentKey) -> [u8;
 /// header of this segment.
 pub(crate) fn parse_header(bytes: &[u8], number: u32) -> Option<(SegmentKey, u64)> {
     let bytes: &[u8; HEADER as usize] = bytes.first_chunk()?;
-    let check: [u8; CHECK] = truncate(blake3::hash(&bytes[..56]));
-    let fits = bytes[..8] == *MAGIC
-        && bytes[8..12] == FORMAT.to_be_bytes()
-        && bytes[12..16] == number.to_be_bytes()
-        && bytes[56..72] == check;
-    let first = u64::from_be_bytes(*bytes[16..24].first_chunk()?);
-    fits.then_some((SegmentKey(*bytes[24..56].first_chunk()?), first))
+    let (checked, check) = bytes.split_first_chunk::<HEADER_CHECKED>()?;
+    let mut from = checked.as_slice();
+    let fits = take(&mut from)? == *MAGIC
+        && take(&mut from)? == FORMAT.to_be_bytes()
+        && take(&mut from)? == number.to_be_bytes()
+        && check.starts_with(&truncate(blake3::hash(checked)));
+    let first = u64::from_be_bytes(take(&mut from)?);
+    fits.then_some((SegmentKey(take(&mut from)?), first))
 }
 
 /// How many bytes an entry takes.
 pub(crate) const fn entry_len(key: usize, body: usize) -> usize {
-    (FIXED + key + body).next_multiple_of(ALIGN)
+    // Neither is near what could overflow.
+    FIXED
+        .saturating_add(key)
+        .saturating_add(body)
+        .saturating_add(ALIGN - 1)
+        & !(ALIGN - 1)
 }
 
 /// Appends an entry that will stand at `offset` of its segment, with its
@@ -132,18 +151,19 @@ pub(crate) fn encode(
     body: &[&[u8]],
 ) {
     let body_len: usize = body.iter().map(|part| part.len()).sum();
-    let start = out.len();
-    let end = start + entry_len(key.len(), body_len);
-    out.reserve(end - start);
-    out.extend_from_slice(&[0; CHECK]);
-    out.extend_from_slice(&segment.body_check(body));
-    out.extend_from_slice(&sequence.to_be_bytes());
-    out.extend_from_slice(&mark.to_be_bytes());
-    out.extend_from_slice(&(body_len as u32).to_be_bytes());
-    out.extend_from_slice(&(key.len() as u16).to_be_bytes());
-    out.extend_from_slice(&[kind as u8, 0]);
-    let check = segment.head_check(offset, &out[start + CHECK..], key);
-    out[start..start + CHECK].copy_from_slice(&check);
+    let len = entry_len(key.len(), body_len);
+    let end = out.len().saturating_add(len);
+    out.reserve(len);
+    let mut head = [0; FIXED - CHECK];
+    let mut to = head.as_mut_slice();
+    to.put_slice(&segment.body_check(body));
+    to.put_u64(sequence);
+    to.put_u64(mark);
+    to.put_u32(body_len as u32);
+    to.put_u16(key.len() as u16);
+    to.put_slice(&[kind as u8, 0]);
+    out.extend_from_slice(&segment.head_check(offset, &head, key));
+    out.extend_from_slice(&head);
     out.extend_from_slice(key);
     for part in body {
         out.extend_from_slice(part);
@@ -163,18 +183,23 @@ struct Fixed {
 
 impl Fixed {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; FIXED] = bytes.first_chunk()?;
+        let mut from = bytes.get(2 * CHECK..FIXED)?;
+        let sequence = u64::from_be_bytes(take(&mut from)?);
+        let mark = u64::from_be_bytes(take(&mut from)?);
+        let body_len = u32::from_be_bytes(take(&mut from)?) as usize;
+        let key_len = usize::from(u16::from_be_bytes(take(&mut from)?));
+        let [kind, reserved] = take(&mut from)?;
         let fixed = Self {
-            sequence: u64::from_be_bytes(*bytes[32..40].first_chunk()?),
-            mark: u64::from_be_bytes(*bytes[40..48].first_chunk()?),
-            body_len: u32::from_be_bytes(*bytes[48..52].first_chunk()?) as usize,
-            key_len: usize::from(u16::from_be_bytes(*bytes[52..54].first_chunk()?)),
-            kind: Kind::from_byte(bytes[54])?,
+            sequence,
+            mark,
+            body_len,
+            key_len,
+            kind: Kind::from_byte(kind)?,
         };
         let sane = fixed.body_len <= BODY_MAX
             && fixed.key_len <= KEY_MAX
             && fixed.mark <= fixed.sequence
-            && bytes[55] == 0;
+            && reserved == 0;
         sane.then_some(fixed)
     }
 
@@ -203,12 +228,12 @@ impl<'a> Entry<'a> {
     /// segment. The body is not checked yet.
     fn parse(bytes: &'a [u8], offset: u64, segment: &SegmentKey) -> Option<Self> {
         let fixed = Fixed::parse(bytes)?;
-        let key = bytes.get(FIXED..FIXED + fixed.key_len)?;
+        let (key, rest) = bytes.get(FIXED..)?.split_at_checked(fixed.key_len)?;
         let check = segment.head_check(offset, bytes.get(CHECK..FIXED)?, key);
         if bytes.get(..CHECK)? != check {
             return None;
         }
-        let body = bytes.get(FIXED + fixed.key_len..)?.get(..fixed.body_len)?;
+        let body = rest.get(..fixed.body_len)?;
         Some(Self {
             offset,
             len: fixed.len(),
@@ -255,7 +280,7 @@ impl<F: VfsFile> Segment<F> {
     pub(crate) fn open(file: F, number: u32, secret: &[u8; 32]) -> io::Result<Self> {
         let mut bytes = [0; HEADER as usize];
         let n = file.read_at(&mut bytes, 0)?;
-        let (key, first_sequence) = match parse_header(&bytes[..n], number) {
+        let (key, first_sequence) = match parse_header(bytes.get(..n).unwrap_or_default(), number) {
             Some((key, first)) => (key, Some(first)),
             None => (SegmentKey::derive(secret, number), None),
         };
@@ -278,8 +303,8 @@ impl<F: VfsFile> Segment<F> {
         let entry = Entry::parse(&bytes, u64::from(loc.offset), &self.key)
             .filter(|entry| entry.kind == kind && entry.key == key && entry.body_is_true(&self.key))
             .ok_or(ReadError::Damaged)?;
-        let from = FIXED + key.len();
-        let to = from + entry.body.len();
+        let from = FIXED.saturating_add(key.len());
+        let to = from.saturating_add(entry.body.len());
         Ok(Bytes::from(bytes).slice(from..to))
     }
 
@@ -340,16 +365,17 @@ impl<F: VfsFile> Scanner<'_, F> {
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
         while self.at.saturating_add(FIXED as u64) <= self.end {
             if let Some(len) = self.probe()? {
-                let start = (self.at - self.window_at) as usize;
                 let at = self.at;
-                self.at += len as u64;
-                let entry = Entry::parse(&self.window[start..], at, &self.segment.key);
+                self.at = at.saturating_add(len as u64);
+                let start = at.saturating_sub(self.window_at) as usize;
+                let bytes = self.window.get(start..).unwrap_or_default();
+                let entry = Entry::parse(bytes, at, &self.segment.key);
                 if let Some(entry) = &entry {
                     self.after = entry.sequence;
                 }
                 return Ok(entry);
             }
-            self.at += ALIGN as u64;
+            self.at = self.at.saturating_add(ALIGN as u64);
         }
         Ok(None)
     }
@@ -367,11 +393,12 @@ impl<F: VfsFile> Scanner<'_, F> {
         // The head alone first: a length that is not true must not make us
         // read all that it promises.
         let (at, segment) = (self.at, &self.segment.key);
-        let head = self.fill(FIXED + fixed.key_len)?;
+        let key_end = FIXED.saturating_add(fixed.key_len);
+        let head = self.fill(key_end)?;
         let (Some(check), Some(rest), Some(key)) = (
             head.get(..CHECK),
             head.get(CHECK..FIXED),
-            head.get(FIXED..FIXED + fixed.key_len),
+            head.get(FIXED..key_end),
         ) else {
             return Ok(None);
         };
@@ -385,7 +412,7 @@ impl<F: VfsFile> Scanner<'_, F> {
     /// The bytes from the current position on, `need` of them or up to the
     /// segment's end.
     fn fill(&mut self, need: usize) -> io::Result<&[u8]> {
-        let start = (self.at - self.window_at) as usize;
+        let start = self.at.saturating_sub(self.window_at) as usize;
         let here = self.window.len().saturating_sub(start);
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         if here < need.min(left) {
@@ -395,13 +422,17 @@ impl<F: VfsFile> Scanner<'_, F> {
             let n = self.segment.file.read_at(&mut self.window, self.at)?;
             self.window.truncate(n);
         }
-        let start = (self.at - self.window_at) as usize;
+        let start = self.at.saturating_sub(self.window_at) as usize;
         Ok(self.window.get(start..).unwrap_or_default())
     }
 }
 
 fn truncate(hash: blake3::Hash) -> [u8; CHECK] {
     let mut check = [0; CHECK];
-    check.copy_from_slice(&hash.as_bytes()[..CHECK]);
+    let hash = hash.as_bytes().iter();
+    check
+        .iter_mut()
+        .zip(hash)
+        .for_each(|(to, from)| *to = *from);
     check
 }

@@ -158,6 +158,8 @@ pub(crate) struct SegmentInfo {
 pub(crate) struct Space {
     pub(crate) live: AtomicU64,
     reserved: AtomicU64,
+    /// The disk had no room for the reserve when it was last tried.
+    tight: AtomicBool,
     pub(crate) capacity: Option<u64>,
 }
 
@@ -166,8 +168,17 @@ impl Space {
         Self {
             live: AtomicU64::new(live),
             reserved: AtomicU64::new(0),
+            tight: AtomicBool::new(false),
             capacity,
         }
+    }
+
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tighten(&self, tight: bool) {
+        self.tight.store(tight, Ordering::Relaxed);
     }
 
     /// Whether `more` bytes fit beside `live` ones and those promised.

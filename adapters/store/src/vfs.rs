@@ -50,6 +50,12 @@ pub trait Vfs: Send + Sync + Debug + 'static {
     /// [`io::ErrorKind::InvalidData`].
     fn open(&self, path: &str) -> io::Result<Self::File>;
 
+    /// As [`Vfs::open`], for reading alone: a file that may not be written to
+    /// will do.
+    fn open_read(&self, path: &str) -> io::Result<Self::File> {
+        self.open(path)
+    }
+
     /// Gives a file another name, replacing what stands there, at once.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 

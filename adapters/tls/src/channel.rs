@@ -1,28 +1,31 @@
 //! One channel.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fmt;
-use std::io::{self, BufRead, IoSlice, Write};
+use std::io::IoSlice;
 
 use bytes::BytesMut;
 use peerhold_core::NodeId;
-use rustls::{Connection, ProtocolVersion};
+use rustls::{CommonState, ProtocolVersion};
 
 use crate::config::{Limits, PROTOCOL};
 use crate::error::ChannelError;
+use crate::handshake::{Conn, Handshake};
 use crate::identity::node_id;
-
-/// Plaintext in one record.
-const FRAGMENT_MAX: usize = 1 << 14;
-/// What this node's records add to it: header, content type and tag.
-const OVERHEAD: usize = 5 + 1 + 16;
-/// The most bytes that a record of a peer's has on the wire: until so many
-/// have come there may be no plaintext (RFC 8446, section 5.2).
-pub const RECORD_MAX: usize = 5 + FRAGMENT_MAX + 256;
+use crate::record::{RECORD_MAX, Records, Taken};
 
 /// One end of a channel. It holds no plaintext, and of socket bytes one
 /// unfinished record or handshake.
 pub struct Channel {
-    conn: Connection,
+    state: State,
     limits: Limits,
     peer: Option<NodeId>,
     /// Bytes since the channel began, or since something of use came.
@@ -32,23 +35,38 @@ pub struct Channel {
     failed: Option<ChannelError>,
 }
 
+enum State {
+    Opening(Box<Handshake>),
+    Open(Box<Records>),
+    /// There are no keys and never will be.
+    Broken,
+}
+
 impl Channel {
-    pub(crate) fn new(mut conn: Connection, limits: Limits) -> Self {
-        // One record is sealed at a time, and taken at once.
-        conn.set_buffer_limit(Some(FRAGMENT_MAX));
-        Self {
-            conn,
+    pub(crate) fn new(conn: Conn, limits: Limits) -> Result<Self, ChannelError> {
+        let handshake = Handshake::new(conn).map_err(|_| ChannelError::Internal)?;
+        Ok(Self {
+            state: State::Opening(Box::new(handshake)),
             limits,
             peer: None,
             fruitless: 0,
             ended: false,
             failed: None,
-        }
+        })
     }
 
     /// Who is at the other end, once it has proven that.
     pub fn peer(&self) -> Option<NodeId> {
         self.peer
+    }
+
+    /// How many bytes of a record it holds that has not come whole. The
+    /// plaintext of the next bytes is no longer than these and those.
+    pub fn pending(&self) -> usize {
+        match &self.state {
+            State::Open(records) => records.pending(),
+            State::Opening(_) | State::Broken => 0,
+        }
     }
 
     /// Takes what came from the socket and appends to `plaintext` what it
@@ -65,7 +83,7 @@ impl Channel {
             return Err(error);
         }
         self.take(data, plaintext)
-            .inspect_err(|error| self.failed = Some(*error))
+            .inspect_err(|error| self.fail(*error))
     }
 
     /// Appends to `out` the records that carry these pieces, one after
@@ -76,46 +94,42 @@ impl Channel {
     /// the peer is not known yet, or this side was ended.
     pub fn send(
         &mut self,
-        mut pieces: &mut [IoSlice<'_>],
+        pieces: &mut [IoSlice<'_>],
         out: &mut BytesMut,
     ) -> Result<(), ChannelError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if self.peer.is_none() {
-            return Err(ChannelError::Internal);
+        match (&mut self.state, self.peer) {
+            (State::Open(records), Some(_)) => records
+                .send(pieces, out)
+                .inspect_err(|error| self.fail(*error)),
+            _ => Err(ChannelError::Internal),
         }
-        out.reserve(total + (total / FRAGMENT_MAX + 2) * OVERHEAD);
-        let mut left = total;
-        while left > 0 {
-            match self.conn.writer().write_vectored(pieces) {
-                Ok(taken @ 1..) => {
-                    left -= taken;
-                    IoSlice::advance_slices(&mut pieces, taken);
-                    self.flush(out);
-                }
-                Ok(0) | Err(_) => {
-                    self.failed = Some(ChannelError::Internal);
-                    return Err(ChannelError::Internal);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Appends to `out` what the channel has to say by itself: a handshake, an
     /// alert, the end. It is asked for when the channel begins, and after
     /// [`Channel::receive`] and [`Channel::close`].
     pub fn flush(&mut self, out: &mut BytesMut) {
-        // Writing to memory does not fail.
-        while self.conn.wants_write() && self.conn.write_tls(&mut Sink(out)).is_ok() {}
+        match &mut self.state {
+            State::Opening(handshake) => handshake.flush(out),
+            State::Open(records) => {
+                if let Err(error) = records.flush(out) {
+                    self.fail(error);
+                }
+            }
+            State::Broken => {}
+        }
     }
 
     /// Ends this side: the peer is told that nothing more comes, so that it
-    /// knows that it has everything.
+    /// knows that it has everything. A channel that does not stand yet has
+    /// nothing to end, and says nothing.
     pub fn close(&mut self) {
-        self.conn.send_close_notify();
+        if let State::Open(records) = &mut self.state {
+            records.close();
+        }
     }
 
     /// The stream has ended.
@@ -145,62 +159,71 @@ impl Channel {
                 Some(_) => self.limits.fruitless.max(RECORD_MAX),
             };
             let allowed = limit.saturating_sub(self.fruitless).min(data.len());
-            let mut part = &data[..allowed];
-            // The library has no room for a message that is larger than any
-            // has to be.
-            let count = match self.conn.read_tls(&mut part) {
-                Ok(count @ 1..) if allowed > 0 => count,
-                _ => return Err(ChannelError::TooMuch),
+            let part = data.get(..allowed).unwrap_or_default();
+            if part.is_empty() {
+                return Err(ChannelError::TooMuch);
+            }
+            let count = match &mut self.state {
+                State::Opening(handshake) => {
+                    let (count, done) = handshake.take(part)?;
+                    self.fruitless = self.fruitless.saturating_add(count);
+                    if done {
+                        self.open()?;
+                    }
+                    count
+                }
+                State::Open(records) => {
+                    let (count, taken) = records.take(part, plaintext)?;
+                    self.fruitless = self.fruitless.saturating_add(count);
+                    match taken {
+                        Taken::Plaintext => self.fruitless = 0,
+                        Taken::Nothing => {}
+                        Taken::End => self.ended = true,
+                    }
+                    count
+                }
+                State::Broken => return Err(ChannelError::Internal),
             };
-            data = &data[count..];
-            self.fruitless += count;
-            let begun = self.conn.protocol_version().is_some();
-            let state = self
-                .conn
-                .process_new_packets()
-                .map_err(|error| ChannelError::of(&error, begun))?;
-            self.ended = state.peer_has_closed();
-            if self.peer.is_none() && !self.conn.is_handshaking() {
-                // The library has nothing against this peer, and would not
-                // tell it.
-                self.peer = Some(
-                    self.opened()
-                        .inspect_err(|_| self.conn.send_close_notify())?,
-                );
-                self.fruitless = 0;
-            }
-            if state.plaintext_bytes_to_read() > 0 {
-                self.drain(plaintext);
-                self.fruitless = 0;
-            }
+            data = data.get(count..).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// What the handshake has come to. The library has checked the key and
-    /// the signature by now, but lets a peer say nothing about the protocol.
-    fn opened(&self) -> Result<NodeId, ChannelError> {
-        if self.conn.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-            return Err(ChannelError::Version);
-        }
-        //# CHANNEL-7: Both sides MUST have named the protocol in ALPN: `peerhold/1`, the number being
-        //# the major version.
-        if self.conn.alpn_protocol() != Some(PROTOCOL) {
-            return Err(ChannelError::Protocol);
-        }
-        match self.conn.peer_certificates() {
-            Some([key]) => node_id(key).ok_or(ChannelError::Key),
-            _ => Err(ChannelError::NoKey),
-        }
+    /// The handshake is done.
+    fn open(&mut self) -> Result<(), ChannelError> {
+        let State::Opening(handshake) = std::mem::replace(&mut self.state, State::Broken) else {
+            return Err(ChannelError::Internal);
+        };
+        let peer = opened(handshake.common());
+        self.state = State::Open(Box::new(handshake.finish(self.limits.key_records)?));
+        // The library has nothing against this peer, and would not tell it.
+        self.peer = Some(peer.inspect_err(|_| self.close())?);
+        self.fruitless = 0;
+        Ok(())
     }
 
-    fn drain(&mut self, plaintext: &mut BytesMut) {
-        let mut reader = self.conn.reader();
-        while let Ok(chunk @ [_, ..]) = reader.fill_buf() {
-            plaintext.extend_from_slice(chunk);
-            let taken = chunk.len();
-            reader.consume(taken);
+    fn fail(&mut self, error: ChannelError) {
+        self.failed = Some(error);
+        if let State::Open(records) = &mut self.state {
+            records.fail(error);
         }
+    }
+}
+
+/// What a handshake has come to. The library has checked the key and the
+/// signature by now, but lets a peer say nothing about the protocol.
+fn opened(common: &CommonState) -> Result<NodeId, ChannelError> {
+    if common.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(ChannelError::Version);
+    }
+    //# CHANNEL-7: Both sides MUST have named the protocol in ALPN: `peerhold/1`, the number being
+    //# the major version.
+    if common.alpn_protocol() != Some(PROTOCOL) {
+        return Err(ChannelError::Protocol);
+    }
+    match common.peer_certificates() {
+        Some([key]) => node_id(key).ok_or(ChannelError::Key),
+        _ => Err(ChannelError::NoKey),
     }
 }
 
@@ -211,26 +234,5 @@ impl fmt::Debug for Channel {
             .field("ended", &self.ended)
             .field("failed", &self.failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// Takes all it is given, with one copy.
-struct Sink<'a>(&'a mut BytesMut);
-
-impl Write for Sink<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        pieces
-            .iter()
-            .for_each(|piece| self.0.extend_from_slice(piece));
-        Ok(pieces.iter().map(|piece| piece.len()).sum())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

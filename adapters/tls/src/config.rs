@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use peerhold_core::NodeId;
-use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption, UnbufferedClientConnection};
 use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{
+    AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage, UnbufferedServerConnection,
+};
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
-use rustls::{
-    ClientConfig, ClientConnection, NoKeyLog, ServerConfig, ServerConnection,
-    SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, NoKeyLog, ServerConfig, SupportedProtocolVersion};
 
 use crate::channel::Channel;
 use crate::error::ChannelError;
+use crate::handshake::Conn;
 use crate::identity::{SIGNATURES, Verifier, certified};
 
 /// The protocol's name in ALPN (RFC 7301): its number is the major version.
@@ -29,7 +29,8 @@ pub const PROTOCOL: &[u8] = b"peerhold/1";
 /// Whatever a build has compiled in.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13];
 
-/// What a channel takes from its peer, in bytes.
+/// What a channel takes from its peer, in bytes, and for how long it uses a
+/// key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Until it is known who the peer is. A handshake takes about 1,700 each
@@ -38,14 +39,18 @@ pub struct Limits {
     /// After that, between one byte of plaintext and the next. Counts as
     /// [`RECORD_MAX`](crate::RECORD_MAX) if it is less.
     pub fruitless: usize,
+    /// Records that one key of this node's seals before it takes the next:
+    /// 2 to 2^24, or the nearest to what it is.
+    pub key_records: u64,
 }
 
 impl Default for Limits {
-    /// 16 KiB and 64 KiB.
+    /// 16 KiB, 64 KiB and 2^24.
     fn default() -> Self {
         Self {
             opening: 16 << 10,
             fruitless: 64 << 10,
+            key_records: 1 << 24,
         }
     }
 }
@@ -91,7 +96,8 @@ impl Endpoint {
         client.max_fragment_size = None;
         client.enable_sni = false;
         client.key_log = Arc::new(NoKeyLog {});
-        client.enable_secret_extraction = false;
+        // The channel seals and opens records itself.
+        client.enable_secret_extraction = true;
         client.enable_early_data = false;
         client.cert_compressors = Vec::new();
         client.cert_compression_cache = Arc::new(CompressionCache::Disabled);
@@ -110,7 +116,7 @@ impl Endpoint {
         server.max_early_data_size = 0;
         server.send_half_rtt_data = false;
         server.key_log = Arc::new(NoKeyLog {});
-        server.enable_secret_extraction = false;
+        server.enable_secret_extraction = true;
         server.cert_compressors = Vec::new();
         server.cert_compression_cache = Arc::new(CompressionCache::Disabled);
         server.cert_decompressors = Vec::new();
@@ -149,8 +155,9 @@ impl Endpoint {
         };
         // Is neither sent nor checked: it is the key that counts.
         let name = ServerName::try_from("peerhold").map_err(|_| ChannelError::Internal)?;
-        let conn = ClientConnection::new(config, name).map_err(|_| ChannelError::Internal)?;
-        Ok(Channel::new(conn.into(), self.limits))
+        let conn =
+            UnbufferedClientConnection::new(config, name).map_err(|_| ChannelError::Internal)?;
+        Channel::new(Conn::Client(conn), self.limits)
     }
 
     /// The listening end of a channel.
@@ -158,9 +165,9 @@ impl Endpoint {
     /// # Errors
     /// As for [`Endpoint::client`].
     pub fn server(&self) -> Result<Channel, ChannelError> {
-        let conn =
-            ServerConnection::new(Arc::clone(&self.server)).map_err(|_| ChannelError::Internal)?;
-        Ok(Channel::new(conn.into(), self.limits))
+        let conn = UnbufferedServerConnection::new(Arc::clone(&self.server))
+            .map_err(|_| ChannelError::Internal)?;
+        Channel::new(Conn::Server(conn), self.limits)
     }
 }
 

@@ -1,5 +1,14 @@
 //! Raw Ed25519 keys as TLS has them: how this node proves its own, and how it
 //! has a peer's proven.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fmt;
 use std::sync::Arc;

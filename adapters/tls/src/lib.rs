@@ -21,6 +21,14 @@
 //! It does not hide who talks to whom, when, and how much. That a peer may have
 //! what it asks for is decided above, by the core's admission.
 //!
+//! # Whose work
+//! The handshake, every key and every check of who is there are rustls's. Once
+//! it is done, rustls gives its keys to this package, which seals and opens the
+//! records itself with the same cipher (AWS-LC), in place in the caller's
+//! buffers, as it would be done by a kernel: rustls's own record layer copies
+//! each byte four times more. The rules of that part are CHANNEL-9 to 12 of
+//! `core/PROTOCOL.md`.
+//!
 //! # One of each
 //! There is one version, one cipher suite (AES-256-GCM with SHA-384), one key
 //! agreement (X25519MLKEM768), one signature scheme (Ed25519) and one protocol
@@ -32,10 +40,15 @@
 //! without a fresh proof.
 
 mod channel;
+#[doc(hidden)]
+pub mod check;
 mod config;
 mod error;
+mod handshake;
 mod identity;
+mod record;
 
-pub use channel::{Channel, RECORD_MAX};
+pub use channel::Channel;
 pub use config::{Endpoint, Limits, PROTOCOL};
 pub use error::{Alert, ChannelError};
+pub use record::RECORD_MAX;

@@ -2,10 +2,11 @@
 //! them, word by word.
 
 const PROTOCOL: &str = include_str!("../../../core/PROTOCOL.md");
-const SOURCES: [&str; 3] = [
+const SOURCES: [&str; 4] = [
     include_str!("../src/channel.rs"),
     include_str!("../src/config.rs"),
     include_str!("../src/identity.rs"),
+    include_str!("../src/record.rs"),
 ];
 
 #[test]

@@ -9,8 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, ReadySet, StartError};
+use peerhold_host::{Engine, ReadySet, SocketId, StartError};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::coop;
@@ -45,7 +44,7 @@ pub struct Driver {
     /// Those that no runtime knows yet.
     unregistered: Vec<StdListener>,
     listeners: Vec<TcpListener>,
-    sockets: BTreeMap<ConnId, Socket>,
+    sockets: BTreeMap<SocketId, Socket>,
     ready: ReadySet<Key>,
     /// Made where the runtime is: by the first poll.
     timer: Option<Pin<Box<Sleep>>>,
@@ -56,7 +55,7 @@ pub struct Driver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Listener(usize),
-    Conn(ConnId),
+    Conn(SocketId),
 }
 
 impl Driver {
@@ -116,7 +115,7 @@ impl Driver {
         }
     }
 
-    fn serve(&mut self, conn: ConnId) {
+    fn serve(&mut self, conn: SocketId) {
         let key = Key::Conn(conn);
         let (Some(socket), Some(waker)) =
             (self.sockets.get_mut(&conn), self.ready.waker(key).cloned())

@@ -59,6 +59,7 @@ mod net;
 pub use driver::Driver;
 pub use handle::{GetReader, Handle, PutWriter};
 pub use peerhold_host::client::{Events, ForgetOp, Forgotten, Listing, NodeHandle, WriteOp};
+pub use peerhold_host::foreverstore;
 pub use peerhold_host::{
     BUFFER_MIN, ChannelError, ClientError, HostConfig, Notice, PutError, StartError, peerhold_core,
     peerhold_tls,
@@ -78,9 +79,11 @@ use peerhold_host::engine::reachable;
 /// [`StartError`]; nothing runs then, and no socket is left open.
 pub fn open(config: HostConfig) -> Result<(Handle, Driver), StartError> {
     config.check()?;
-    let listeners = net::listen(&config.listen)?;
-    let addrs = net::local_addrs(&listeners)?;
+    let listeners = net::listen(&config.listens())?;
+    let mut addrs = net::local_addrs(&listeners)?;
+    let second = addrs.split_off(config.listen.len());
     let (client, engine) = Engine::open(config, reachable(&addrs))?;
+    engine.listens_for_foreverstore(second);
     let handle = Handle::new(NodeHandle::new(client, addrs));
     Ok((handle, Driver::new(engine, listeners)))
 }

@@ -6,8 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use peerhold_host::peerhold_core::ConnId;
-use peerhold_host::{Engine, StartError};
+use peerhold_host::{Engine, SocketId, StartError};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -95,7 +94,7 @@ impl Socket {
     pub(crate) fn serve(
         &mut self,
         engine: &mut Engine,
-        conn: ConnId,
+        conn: SocketId,
         cx: &mut Context<'_>,
     ) -> bool {
         if let Self::Dialling(dial) = self {

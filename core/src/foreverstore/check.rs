@@ -13,6 +13,7 @@ use super::file::{FileData, FileDone, FileId, FileKind, FileOp};
 use super::framing::Framing;
 use super::names::{OwnerId, OwnerKey};
 use super::output::{Event, Input, Store, Wake};
+use crate::check::{Pieces, Source};
 use crate::disk::DiskError;
 use crate::time::Instant;
 
@@ -91,22 +92,13 @@ impl MemoryFiles {
 /// If any of this does not hold.
 #[doc(hidden)]
 pub fn check_connection(data: &[u8]) {
-    let Some(([choices, cuts], rest)) = data.split_first_chunk::<2>() else {
-        return;
-    };
-    let (cuts, sent) = rest.split_at(rest.len().min(usize::from(*cuts)));
-    let sent = Bytes::copy_from_slice(sent);
-    let mut pieces = Vec::new();
-    let mut left = sent.clone();
-    for cut in cuts {
-        pieces.push(left.split_to(left.len().min(usize::from(*cut))));
-    }
-    pieces.push(left);
-
-    let whole = run(*choices, core::slice::from_ref(&sent), false);
-    let in_pieces = run(*choices, &pieces, false);
+    let mut source = Source::new(data);
+    let choices = source.byte();
+    let Pieces { whole: sent, cut } = Pieces::of(source);
+    let whole = run(choices, core::slice::from_ref(&sent), false);
+    let in_pieces = run(choices, &cut, false);
     assert_eq!(in_pieces, whole, "cutting changed the outcome");
-    run(*choices, &pieces, true);
+    run(choices, &cut, true);
 }
 
 /// What a run comes to: events, what was sent, what lies on the disk.

@@ -160,6 +160,24 @@ impl Connection {
         Ok(op)
     }
 
+    /// Gives up a get that waits, or whose answer has not come whole: it ends
+    /// with [`OpError::Cancelled`](super::OpError::Cancelled), and the file's place has what it had. What
+    /// else of the answer comes is thrown away. Others end as they would.
+    pub fn cancel(&mut self, now: Instant, op: OpId) {
+        self.at(now);
+        if !self.ctx.closed {
+            self.outgoing.cancel(&mut self.ctx, op);
+            self.incoming.cancel(&mut self.ctx, op);
+        }
+        self.settle();
+    }
+
+    /// Whether a get, or the proof of a store, has no answer yet, not even the
+    /// beginning of one.
+    pub fn awaits(&self, op: OpId) -> bool {
+        self.outgoing.awaits(op)
+    }
+
     fn start(&mut self, now: Instant) -> Option<OpId> {
         self.at(now);
         if self.ctx.closed || self.ctx.operations >= self.ctx.config.limits.operations {
@@ -200,6 +218,13 @@ impl Connection {
             return Some((ctx.now, Wake::Undrained));
         }
         ctx.timers.next()
+    }
+
+    /// The first of its deadlines, whether something is undrained or not: for a
+    /// driver whose socket takes no more, and that leaves in here what is to be
+    /// sent. A peer that takes nothing has one too.
+    pub fn deadline(&self) -> Option<(Instant, Wake)> {
+        self.ctx.timers.next()
     }
 
     /// How many bytes the driver may read and hand over at once; 0: it must not

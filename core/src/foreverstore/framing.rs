@@ -1,4 +1,13 @@
 //! Where messages and streams of raw bytes begin on a connection.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 
@@ -104,7 +113,7 @@ pub(super) fn frame_message(framing: Framing, message: &Message) -> Bytes {
     let gob = message.encode();
     match framing {
         Framing::Marked => {
-            let mut bytes = Vec::with_capacity(1 + gob.len());
+            let mut bytes = Vec::with_capacity(gob.len().saturating_add(1));
             bytes.push(MESSAGE_MARK);
             bytes.extend_from_slice(&gob);
             bytes.into()

@@ -1,5 +1,14 @@
 //! What comes in: messages, and the streams that they announce or that answer
 //! ours.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -104,7 +113,7 @@ impl Incoming {
                     let Some(unit) = self.reader.read(&mut input)? else {
                         break;
                     };
-                    self.steps += 1;
+                    self.steps = self.steps.saturating_add(1);
                     match unit {
                         Unit::Message(message) => self.on_message(ctx, out, message)?,
                         Unit::Stream => self.on_stream(ctx, out)?,
@@ -114,7 +123,7 @@ impl Incoming {
                     if let Some(place) = bytes.get_mut(*have) {
                         *place = input.get_u8();
                     }
-                    *have += 1;
+                    *have = have.saturating_add(1);
                     if *have == bytes.len() {
                         let bytes = *bytes;
                         self.on_length(ctx, out, bytes)?;
@@ -191,7 +200,7 @@ impl Incoming {
         out: &mut Outgoing,
         bytes: [u8; 8],
     ) -> Result<(), Fault> {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let length = i64::from_le_bytes(bytes);
         let may_be_answer = out.may_be_answer(ctx, length);
         if !may_be_answer && let Some(announced) = self.announced.pop_front() {
@@ -272,10 +281,10 @@ impl Incoming {
                 for (place, byte) in missing.iter_mut().zip(head) {
                     *place = *byte;
                 }
-                *have += head.len();
+                *have = have.saturating_add(head.len());
                 if *have == iv.len() {
-                    let key = ctx.config.key.expose();
-                    let cipher = cipher.get_or_insert_with(|| Box::new(CtrStream::new(key, iv)));
+                    let key = &ctx.config.key;
+                    let cipher = cipher.get_or_insert_with(|| Box::new(key.stream(iv)));
                     self.writings.push(ctx, *file, body, |body| {
                         // Streams are far shorter than 2^64 bytes.
                         let _ = cipher.apply(body);
@@ -291,7 +300,7 @@ impl Incoming {
         if !matches!(self.state, State::Stream { left: 0, .. }) {
             return;
         }
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let State::Stream { sink, .. } = core::mem::replace(&mut self.state, State::Units) else {
             return;
         };
@@ -315,6 +324,16 @@ impl Incoming {
                     },
                 );
             }
+        }
+    }
+
+    /// Gives up a get whose answer is coming.
+    pub(super) fn cancel(&mut self, ctx: &mut Ctx, op: OpId) {
+        if let State::Stream { sink, .. } = &mut self.state
+            && let Sink::Open { file, .. } = sink
+            && self.writings.cancel(ctx, *file, op)
+        {
+            *sink = Sink::Nothing;
         }
     }
 

@@ -1,4 +1,13 @@
 //! The Go program's messages, in gob.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::string::String;
 use alloc::vec::Vec;

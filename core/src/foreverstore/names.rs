@@ -1,4 +1,13 @@
 //! Whose files, which of them, and where they lie.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::format;
 use alloc::string::String;
@@ -7,6 +16,7 @@ use core::fmt;
 use md5::{Digest, Md5};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::ctr::CtrStream;
 use crate::path::{CasPath, sha1_path};
 
 /// The id of a node of the Go program, under which its files lie: 32 bytes, on
@@ -84,8 +94,14 @@ impl OwnerKey {
         Self(bytes)
     }
 
-    pub(super) fn expose(&self) -> &[u8; 32] {
-        &self.0
+    /// The key that these 64 lower-case hex digits are.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
+    }
+
+    /// What seals and opens a file whose sealed form begins with this IV.
+    pub fn stream(&self, iv: &[u8; 16]) -> CtrStream {
+        CtrStream::new(&self.0, iv)
     }
 }
 
@@ -144,7 +160,7 @@ fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let digits = text.as_bytes();
-    if digits.len() != 2 * N {
+    if digits.len() != N.saturating_mul(2) {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -156,8 +172,8 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 fn digit(byte: u8) -> Option<u8> {
     match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+        // Capital letters are another form.
+        b'A'..=b'F' => None,
+        _ => char::from(byte).to_digit(16).map(|digit| digit as u8),
     }
 }

@@ -110,7 +110,7 @@ impl Seal {
             hasher.update(&store.iv);
             hasher
         });
-        let cipher = CtrStream::new(ctx.config.key.expose(), &store.iv);
+        let cipher = ctx.config.key.stream(&store.iv);
         Self { cipher, hasher }
     }
 }
@@ -377,19 +377,9 @@ impl Outgoing {
                 Some(frame_message(ctx.config.framing, &message))
             }
             Step::Mark => {
-                let mut bytes = frame_stream(ctx.config.framing);
-                match ctx.config.framing {
-                    Framing::Marked => {
-                        bytes.extend(current.head());
-                        current.step = Step::Body;
-                        self.pace.gave_bytes(ctx);
-                    }
-                    Framing::Envelopes => {
-                        current.step = Step::Head;
-                        self.pace.gave_message(ctx);
-                    }
-                }
-                Some(bytes.into())
+                current.step = Step::Head;
+                self.pace.gave_message(ctx);
+                Some(frame_stream(ctx.config.framing).into())
             }
             Step::Head => {
                 current.step = Step::Body;
@@ -459,6 +449,26 @@ impl Outgoing {
             ctx.arm(Wake::Late, ctx.config.timing.late);
             ctx.finish(ask.op, Err(OpError::Silent));
         }
+    }
+
+    pub(super) fn awaits(&self, op: OpId) -> bool {
+        self.asks.iter().chain(&self.asked).any(|ask| ask.op == op)
+    }
+
+    /// Gives up a get that has no answer.
+    pub(super) fn cancel(&mut self, ctx: &mut Ctx, op: OpId) {
+        let is_it = |ask: &Ask| ask.op == op && matches!(ask.what, What::Get { .. });
+        if let Some(at) = self.asks.iter().position(is_it) {
+            self.asks.remove(at);
+        } else if self.asked.take_if(|ask| is_it(ask)).is_some() {
+            ctx.timers.cancel(Wake::Answer);
+            self.late = true;
+            let timing = &ctx.config.timing;
+            ctx.arm(Wake::Late, timing.answer.saturating_add(timing.late));
+        } else {
+            return;
+        }
+        ctx.finish(op, Err(OpError::Cancelled));
     }
 
     pub(super) fn on_late_timeout(&mut self) {

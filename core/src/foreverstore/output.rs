@@ -153,6 +153,9 @@ pub enum OpError {
     /// This node's own files failed.
     #[error("this node's files failed: {0}")]
     Disk(DiskError),
+    /// The embedder gave it up.
+    #[error("it was given up")]
+    Cancelled,
     /// The connection ended.
     #[error("the connection ended{}", if *unknown { "; whether the peer has the file is not known" } else { "" })]
     Closed {

@@ -6,7 +6,9 @@ use super::output::Wake;
 //# GO-5: A reader of the Go program takes what one read of at most 1,028 bytes behind the
 //# mark gives it for the whole message. So a node MUST hand a message to its socket in one
 //# piece that is no longer than that, and MUST leave a pause before it and behind it, of 5
-//# ms or more, counted from when all bytes before were written.
+//# ms or more, counted from when all bytes before were written. It MUST leave such a pause
+//# behind the mark of raw bytes too: there that program takes them in another goroutine,
+//# and ends if they are taken before the mark is.
 /// When what may go out. The pause begins when everything taken is written, so
 /// a full socket or a slow driver does not shorten it.
 #[derive(Debug)]

@@ -122,6 +122,21 @@ impl Writings {
         }
     }
 
+    /// Gives up a file if it comes for this operation and has not come whole.
+    pub(super) fn cancel(&mut self, ctx: &mut Ctx, file: FileId, op: OpId) -> bool {
+        let Some(writing) = self.0.get_mut(&file) else {
+            return false;
+        };
+        let is_it = matches!(&writing.purpose, Purpose::Get { op: of, .. } if *of == op);
+        if !is_it || writing.end.is_some() {
+            return false;
+        }
+        writing.discard();
+        ctx.finish(op, Err(OpError::Cancelled));
+        self.forget_if_idle(ctx, file);
+        true
+    }
+
     /// An operation on a file is done.
     pub(super) fn done(&mut self, ctx: &mut Ctx, file: FileId, result: Result<(), DiskError>) {
         let Some(writing) = self.0.get_mut(&file) else {
@@ -205,9 +220,13 @@ impl Writings {
 
 impl Writing {
     fn give_up(&mut self, ctx: &mut Ctx, error: Option<DiskError>) {
+        self.discard();
+        settle(ctx, self.purpose.failure(error));
+    }
+
+    fn discard(&mut self) {
         self.end = Some(End::Discard);
         self.buffer = BytesMut::new();
-        settle(ctx, self.purpose.failure(error));
     }
 }
 

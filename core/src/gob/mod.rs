@@ -25,7 +25,7 @@ mod types;
 mod value;
 mod walk;
 
-pub use decode::{Decoder, check_decoding};
+pub use decode::Decoder;
 pub use encode::{Encoder, FieldType, Item, StructShape};
 pub use error::GobError;
 pub use types::StructType;

@@ -1,4 +1,13 @@
 //! Integers, and a place in a message.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 
@@ -21,7 +30,7 @@ pub(super) fn uint_len(first: u8) -> Result<usize, GobError> {
     if usize::from(more) >= UINT_MAX {
         return Err(GobError::IntegerLength(more));
     }
-    Ok(1 + usize::from(more))
+    Ok(usize::from(more).saturating_add(1))
 }
 
 /// The unsigned integer that these bytes, all of it, are.
@@ -58,7 +67,7 @@ pub(super) fn put_int(out: &mut Vec<u8>, value: i64) {
 }
 
 fn int_of(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+    (value >> 1) as i64 ^ ((value & 1) as i64).wrapping_neg()
 }
 
 /// What is left of a message, down to a floor below which nothing is read.
@@ -86,7 +95,7 @@ impl Cursor {
     /// The floor at which `count` more bytes would end.
     pub(super) fn floor_after(&self, count: u64) -> Result<usize, GobError> {
         match usize::try_from(count) {
-            Ok(count) if count <= self.left() => Ok(self.bytes.len() - count),
+            Ok(count) if count <= self.left() => Ok(self.bytes.len().saturating_sub(count)),
             _ => Err(GobError::Truncated),
         }
     }
@@ -140,7 +149,7 @@ impl Cursor {
         match usize::try_from(count) {
             //# GOB-9: A receiver MUST refuse a count of elements above the bytes that are left
             //# for them in the message.
-            Ok(fits) if fits <= left / each => Ok(fits),
+            Ok(fits) if fits.saturating_mul(each) <= left => Ok(fits),
             _ => Err(GobError::Count { count, left }),
         }
     }
@@ -156,7 +165,7 @@ pub(super) fn each_field(
     let mut next = 0;
     while let Some(index) = next_field(cursor, next, fields)? {
         field(cursor, index)?;
-        next = index + 1;
+        next = index.saturating_add(1);
     }
     Ok(())
 }
@@ -171,11 +180,10 @@ pub(super) fn next_field(
     next: usize,
     fields: usize,
 ) -> Result<Option<usize>, GobError> {
-    let delta = cursor.uint()?;
-    if delta == 0 {
+    let Some(skipped) = cursor.uint()?.checked_sub(1) else {
         return Ok(None);
-    }
-    let index = usize::try_from(delta - 1)
+    };
+    let index = usize::try_from(skipped)
         .ok()
         .and_then(|skipped| next.checked_add(skipped))
         .filter(|index| *index < fields)

@@ -1,4 +1,13 @@
 //! The types that a stream defines.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -159,7 +168,7 @@ impl Types {
                 0 => common = Some(name_and_id(cursor, limits)?),
                 1 if kind == STRUCT => fields = self.fields(cursor, limits)?,
                 part => {
-                    if let Some(number) = numbers.get_mut(part - 1) {
+                    if let Some(number) = numbers.get_mut(part.saturating_sub(1)) {
                         *number = cursor.int()?;
                     }
                 }

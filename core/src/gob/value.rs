@@ -1,4 +1,13 @@
 //! Values as they come out of a stream.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -102,7 +111,8 @@ impl Text {
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.0).expect("checked when it was made")
+        // Checked when it was made.
+        core::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

@@ -1,5 +1,14 @@
 //! From the messages of a stream to its values, without recursion: a value may
 //! pause where a message ends, and goes on with the next.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -236,7 +245,7 @@ impl Walk {
             }
             Type::Map { key, elem } => {
                 let left = cursor.count(2)?;
-                self.count(2 * left)?;
+                self.count(left.saturating_mul(2))?;
                 self.push(Frame::Map {
                     key,
                     elem,
@@ -264,7 +273,7 @@ impl Walk {
                 }
             }
             Some(Frame::List { elem, left, .. }) if *left > 0 => {
-                *left -= 1;
+                *left = left.saturating_sub(1);
                 self.next = Next::Value(*elem);
                 return Ok(None);
             }
@@ -278,7 +287,7 @@ impl Walk {
                 self.next = Next::Value(if held.is_some() {
                     *elem
                 } else {
-                    *left -= 1;
+                    *left = left.saturating_sub(1);
                     *key
                 });
                 return Ok(None);
@@ -302,10 +311,10 @@ impl Walk {
                 Some(Frame::Struct { fields, next, .. }) => {
                     if fields.len() == fields.capacity() {
                         // Most structs have few: not more room than bytes pay for.
-                        fields.reserve_exact(1 + fields.len() / 2);
+                        fields.reserve_exact((fields.len() / 2).saturating_add(1));
                     }
                     fields.push((*next, value));
-                    *next += 1;
+                    *next = next.saturating_add(1);
                     return Ok(None);
                 }
                 Some(Frame::List { items, .. }) => {

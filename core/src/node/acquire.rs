@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Node;
 use super::ctx::Ctx;
 use super::task::{Answer, Asker, DiskTask, JobTask, No, Waiter, Wanted, refusal};
+use crate::bug::{self, Bug};
 use crate::disk::{Claim, DiskData, DiskError, DiskKind};
 use crate::id::NodeId;
 use crate::job::Work;
@@ -134,7 +135,8 @@ impl Acquires {
         let Some(acquire) = self.blobs.remove(&wanted) else {
             return Vec::new();
         };
-        ctx.receive_pool.give(wanted.1 as usize);
+        let room = bug::or(Bug::ReceiveRoomLeaked, 0, wanted.1 as usize);
+        ctx.receive_pool.give(room);
         if let Some(peer) = acquire.of
             && let Some(used) = self.peers.get_mut(&peer)
         {
@@ -210,6 +212,9 @@ impl Node {
                     DiskKind::PutBlob { claim, bytes },
                     DiskTask::Acquired(wanted),
                 );
+                if bug::on(Bug::AcquiredEarly) {
+                    self.acquired(wanted, Ok(DiskData::Done));
+                }
             }
             _ => {
                 self.ctx.lied(from);

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::bug::{self, Bug};
 use crate::config::{Bootstrap, Config, Timing};
 use crate::id::{ConnId, NodeId};
 use crate::input::PeerAddr;
@@ -197,7 +198,7 @@ impl Book {
         else {
             return;
         };
-        known.dialling = false;
+        known.dialling = bug::on(Bug::NotRedialled);
         known.failures = if failed {
             known.failures.saturating_add(1)
         } else {

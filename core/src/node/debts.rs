@@ -12,6 +12,7 @@ use super::Node;
 use super::ctx::{Ctx, Timer};
 use super::sources::Sources;
 use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
+use crate::bug::{self, Bug};
 use crate::disk::{
     Claim, Debt, DiskData, DiskError, DiskKind, Owed, Part, RecordKey, StoredRecord,
 };
@@ -166,7 +167,7 @@ impl Node {
                 .map(|(debt, _)| debt.target)
                 .find(|of| *of != target);
         }
-        if !self.ctx.debts.is_empty() {
+        if !self.ctx.debts.is_empty() && !bug::on(Bug::DebtsNotRetried) {
             self.ctx.arm(Timer::Debts, self.ctx.config.timing.request);
         }
     }
@@ -299,8 +300,10 @@ impl Node {
     fn forget_debt(&mut self, debt: Debt) {
         self.payments.debts.remove(&debt);
         if let Some(op) = self.ctx.debts.remove(&debt) {
-            self.ctx
-                .submit(DiskKind::ClearDebts([debt].into()), DiskTask::DebtsCleared);
+            if !bug::on(Bug::DebtStays) {
+                self.ctx
+                    .submit(DiskKind::ClearDebts([debt].into()), DiskTask::DebtsCleared);
+            }
             op.into_iter().for_each(|op| self.ctx.paid_for(op));
         }
         self.pay(debt.target);
@@ -381,6 +384,7 @@ impl Node {
             Answer::No(No::Refused(Refusal::NotReplica)) if !self.is_due(&debt) => {
                 self.forget_debt(debt);
             }
+            Answer::No(_) if bug::on(Bug::DebtStruckEarly) => self.forget_debt(debt),
             Answer::No(no) if !self.payments.is_offered(&debt) => self.not_found(debt, &no),
             // The next round tries again.
             _ => {

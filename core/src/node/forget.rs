@@ -9,6 +9,7 @@ use super::ctx::{Ctx, Timer};
 use super::open::{Open, Opening, Opens};
 use super::sources::Sources;
 use super::task::{Answer, DiskTask, JobTask, No, Step, Waiter};
+use crate::bug::{self, Bug};
 use crate::disk::{Claim, DiskKind, RecordKey};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
@@ -256,7 +257,7 @@ impl ForgetOp {
                 //# the blob is durable there.
                 if !ctx.may_forget(&item.need.id, self.id) {
                     self.done(ctx, number, false);
-                } else if copies.durable() >= durable {
+                } else if copies.durable() >= durable || bug::on(Bug::ForgetUnasked) {
                     let id = item.need.id;
                     item.phase = Phase::Dropping;
                     let waiter = Waiter::Op(self.id, Step::Blob(number));

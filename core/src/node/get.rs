@@ -11,6 +11,7 @@ use super::ctx::{Ctx, Timer};
 use super::open::{Open, Opening, Opens};
 use super::sources::Sources;
 use super::task::{Answer, JobTask, Step, Waiter};
+use crate::bug::{self, Bug};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
 use crate::job::{Made, Opener, Work};
@@ -234,7 +235,10 @@ impl GetOp {
         let Some(piece) = self.pieces.get_mut(&number) else {
             return;
         };
-        let part = piece.need.part();
+        let mut part = piece.need.part();
+        if part.start > 0 && bug::on(Bug::RangeShifted) {
+            part = part.start - 1..part.end - 1;
+        }
         if part.end > plain.len() {
             return self.damaged(ctx, number);
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::ctx::{Ctx, Timer};
 use super::task::{Answer, No, Step, Waiter};
+use crate::bug::{self, Bug};
 use crate::disk::{DiskError, Part, RecordKey, StoredRecord};
 use crate::id::{NodeId, OpId};
 use crate::version::RecordId;
@@ -64,6 +65,7 @@ impl Lookup {
         //# READ-7: A reader that names a record MUST take it from any one replica that
         //# has it whole, and MUST believe only all R replicas that there is none.
         let needed = match until {
+            Until::Agreed | Until::Quorum if bug::on(Bug::ReadQuorumOne) => 1,
             Until::Agreed | Until::Quorum => ctx.config.read_quorum(),
             Until::Held(_) => ctx.config.replicas.into(),
         };
@@ -120,6 +122,7 @@ impl Lookup {
             return;
         }
         let asked = match answer {
+            Answer::Record(Some(record)) if bug::hides(&record) => Asked::Told(None),
             Answer::Record(None) => Asked::Told(None),
             Answer::Record(Some(record)) if self.is_wanted(&record) => Asked::Told(Some(record)),
             Answer::Record(_) => {
@@ -144,7 +147,8 @@ impl Lookup {
 
     /// Whether it says that it is what was asked for.
     pub(super) fn is_wanted(&self, record: &StoredRecord) -> bool {
-        record.key == self.key && self.named().is_none_or(|id| record.id() == id)
+        (record.key == self.key || bug::on(Bug::OtherNameTaken))
+            && self.named().is_none_or(|id| record.id() == id)
     }
 
     /// Asks `node` for the whole of the record that it has told of.
@@ -235,8 +239,10 @@ impl Lookup {
     /// The newest record that anyone holds, and who told it; whole, if it came
     /// whole.
     pub(super) fn newest(&self) -> Option<(NodeId, &StoredRecord)> {
+        let minority = |id| 2 * self.holders(id).count() <= self.answered();
         self.told()
             .filter_map(|(node, record)| Some((node, record?)))
+            .filter(|(_, record)| !(bug::on(Bug::MinorityIgnored) && minority(record.id())))
             .max_by_key(|(_, record)| (record.id(), is_whole(record)))
     }
 

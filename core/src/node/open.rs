@@ -8,6 +8,7 @@ use super::copies::Copy;
 use super::ctx::{Ctx, Timer};
 use super::lookup::{Lookup, Until, is_whole};
 use super::task::{Answer, JobTask, No, Step, Waiter};
+use crate::bug::{self, Bug};
 use crate::disk::{RecordKey, StoredRecord};
 use crate::error::OpError;
 use crate::id::{NodeId, OpId};
@@ -54,6 +55,8 @@ pub(super) struct Opening {
     fresh: Option<Fresh>,
     lookup: Lookup,
     state: State,
+    /// Records that it has handed on until W hold them.
+    copied: u32,
 }
 
 /// What an answer must keep to that is to be found ever after.
@@ -86,6 +89,8 @@ enum State {
 struct Copying {
     open: Open,
     record: StoredRecord,
+    /// Which of those that the operation has handed on.
+    number: u32,
     /// Those who lacked it.
     others: BTreeMap<NodeId, Copy>,
     /// No more copies are waited for.
@@ -112,6 +117,7 @@ impl Opening {
             fresh: None,
             lookup,
             state: State::Looking,
+            copied: 0,
         };
         opening.lookup.start(ctx);
         opening
@@ -163,7 +169,8 @@ impl Opening {
                 self.look(ctx)?;
                 return self.copy(ctx);
             }
-            (Step::Copies, State::Copying(_)) => {
+            // An earlier one's copies are no copies of this one.
+            (Step::Copies(number), State::Copying(copying)) if number == copying.number => {
                 return self.copied(ctx, from, answer);
             }
             (Step::Body, State::Fetching { of, .. }) => match answer {
@@ -243,10 +250,8 @@ impl Opening {
             self.lookup.fetch(ctx, next, waiter);
             return Ok(());
         }
-        if self.lookup.named().is_none() {
-            return Err(OpError::Missing);
-        }
-        // Those who have not answered yet may have it too.
+        // Who cannot give all of what it told of may have made that up: it has
+        // not answered. Others may have it, or something that counts.
         let holders: Vec<NodeId> = self.lookup.holders(*of).collect();
         for node in holders {
             self.lookup.take_back(node);
@@ -301,7 +306,7 @@ impl Opening {
     //# FRESH-4: A get of a name's newest record that finds an older one than it has seen of
     //# it, or none, MUST fail, with both, unless its caller takes what there is.
     fn too_old(&self, found: Option<RecordId>) -> Option<OpError> {
-        let Fresh { seen, older } = self.fresh?;
+        let Fresh { seen, older } = self.fresh.filter(|_| !bug::on(Bug::OlderGiven))?;
         let seen = seen.filter(|seen| !older && found < Some(*seen))?;
         Some(OpError::Older { found, seen })
     }
@@ -330,9 +335,11 @@ impl Opening {
             return self.answered(ctx, open, copies).map(Some);
         }
         ctx.arm(Timer::Answer(self.op), ctx.config.timing.answer);
+        self.copied = self.copied.wrapping_add(1);
         self.state = State::Copying(Box::new(Copying {
             open,
             record: *record,
+            number: self.copied,
             others: BTreeMap::new(),
             late: false,
         }));
@@ -355,7 +362,7 @@ impl Opening {
             let held = held.filter(|(_, copy)| **copy == Copy::Durable);
             nodes.extend(held.map(|(node, _)| *node));
         }
-        nodes.len()
+        nodes.len() + usize::from(bug::on(Bug::CopyCountedTwice))
     }
 
     /// Has the record kept by replicas that lack it, until W hold it or no
@@ -375,7 +382,7 @@ impl Opening {
         }
         for node in self.lookup.stale(id) {
             copying.others.entry(node).or_insert_with(|| {
-                let waiter = Waiter::Op(self.op, Step::Copies);
+                let waiter = Waiter::Op(self.op, Step::Copies(copying.number));
                 ctx.keep(node, &copying.record, true, waiter);
                 Copy::Asked
             });

@@ -162,7 +162,10 @@ impl Query {
 fn row(parts: RowParts) -> Option<Row> {
     match (parts.record, parts.damaged) {
         (Some(record), None) if record.meta.len() <= META_MAX => Some(Row::Record(stored(record)?)),
-        (None, Some(DamagedRow { tag, id })) => Some(Row::Damaged { tag, id }),
+        (None, Some(damaged)) => {
+            let DamagedRow { tag, id } = *damaged;
+            Some(Row::Damaged { tag, id })
+        }
         _ => None,
     }
 }

@@ -12,13 +12,14 @@ use super::ctx::{Ctx, Timer};
 use super::session::{Pending, Session, Stage};
 use super::task::No;
 use crate::admission::{Admission, Admitted};
+use crate::bug::{self, Bug};
 use crate::error::PeerFault;
 use crate::id::{ConnId, NodeId};
 use crate::input::{CloseReason, PeerAddr, Role};
 use crate::output::Event;
 use crate::time::Instant;
 use crate::wire::frame::{Flags, Frame};
-use crate::wire::message::{PeersUpdate, kind};
+use crate::wire::message::{self, PeersUpdate, kind};
 
 /// How often it is told that those who come are too many.
 const CROWDED_EVERY: Duration = Duration::from_secs(1);
@@ -154,6 +155,13 @@ impl Ctx {
         self.sessions.len() + self.dialling.len() + self.accepted.len()
     }
 
+    /// Sets the deadline by which a connection must have become a session.
+    pub(super) fn arm_admission(&mut self, conn: ConnId) {
+        if !bug::on(Bug::AdmissionUnlimited) {
+            self.arm(Timer::Admission(conn), self.config.timing.admission);
+        }
+    }
+
     /// Ends a session. What it owes and is owed is settled at once; the
     /// driver sends what is queued, closes, and reports that it is closed.
     pub(super) fn close(&mut self, conn: ConnId, fault: Option<PeerFault>) {
@@ -172,7 +180,9 @@ impl Ctx {
         session.cut_all();
         let (peer, pending) = (session.peer, session.take_pending());
         self.parted.push(conn);
-        self.events.push(Event::Close { conn });
+        if !bug::on(Bug::CloseForgotten) {
+            self.events.push(Event::Close { conn });
+        }
         if was_admitted {
             self.part(conn, peer, fault);
         } else {
@@ -239,7 +249,7 @@ impl Node {
         ctx.dirty.insert(conn);
         //# ADMIT-11: A side MUST close a connection on which the peer's PROOF has not
         //# been accepted within the side's own deadline (10 seconds unless configured).
-        ctx.arm(Timer::Admission(conn), ctx.config.timing.admission);
+        ctx.arm_admission(conn);
         if peer == ctx.me() {
             ctx.book.found(conn, peer);
             ctx.close(conn, Some(PeerFault::Myself));
@@ -452,7 +462,8 @@ impl Node {
         let peer = session.peer;
         //# MSG-3: An answer to a request that is not outstanding is a fault.
         let Some(pending) = session.pending.remove(&frame.request) else {
-            return Err(PeerFault::Unrequested);
+            let fault = Err(PeerFault::Unrequested);
+            return bug::or(Bug::UnrequestedTaken, Ok(()), fault);
         };
         let more = frame.flags.contains(Flags::MORE);
         let kept = match answer(ctx, peer, pending, &frame) {
@@ -494,7 +505,7 @@ impl Node {
     }
 
     fn on_peers(&mut self, body: &[u8]) -> Result<(), PeerFault> {
-        let update = PeersUpdate::decode_checked(body).map_err(|_| PeerFault::BadMessage)?;
+        let update = message::decode::<PeersUpdate>(body).map_err(|_| PeerFault::BadMessage)?;
         let ctx = &mut self.ctx;
         let mut news = false;
         for entry in update.peers {
@@ -540,6 +551,9 @@ impl Node {
                 return ctx.close(conn, Some(PeerFault::Silent));
             }
             Some(_) => {}
+        }
+        if bug::on(Bug::AliveNotRearmed) {
+            return;
         }
         //# SESSION-10: A node MAY close a session on which a frame has been on its way for
         //# the node's own idle time, but for time in which the node itself did not read.

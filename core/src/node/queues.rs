@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::num::NonZeroU64;
 use core::ops::Bound;
 
+use crate::bug::{self, Bug};
 use crate::disk::{DiskData, DiskDone, DiskError, DiskKey, DiskKind, DiskOp, Ticket};
 use crate::id::{ConnId, Mint};
 use crate::job::{Job, JobDone, Made, Work};
@@ -102,7 +103,7 @@ impl<T> DiskQueue<T> {
         self.turn = owner;
         let (kind, waiter) = next?;
         let (key, reads) = kind.key();
-        let ticket = mint.next();
+        let ticket = bug::or(Bug::TicketReused, NonZeroU64::MIN, mint.next());
         self.in_flight.insert(ticket, (waiter, key, reads, owner));
         Some(DiskOp::new(Ticket(ticket), kind))
     }
@@ -167,9 +168,10 @@ impl<T> JobQueue<T> {
     }
 
     pub(super) fn complete(&mut self, done: JobDone) -> Option<(T, Made)> {
-        self.waiting
-            .remove(&done.ticket.0)
-            .map(|waiter| (waiter, done.made))
+        let longest = *self.waiting.keys().next()?;
+        let ticket = bug::or(Bug::JobMisdelivered, longest, done.ticket.0);
+        let waiter = self.waiting.remove(&ticket)?;
+        Some((waiter, done.made))
     }
 
     pub(super) fn has_output(&self) -> bool {

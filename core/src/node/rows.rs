@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::bug::{self, Bug};
 use crate::disk::{Row, StoredRecord};
 use crate::id::NodeId;
 use crate::output::{Entry, Unconfirmed};
@@ -80,6 +81,7 @@ impl Group {
         let tellers = self.candidates.last().map(|(_, tellers)| tellers);
         let told = |node: &&NodeId| tellers.is_some_and(|tellers| tellers.contains(node));
         let answered = self.answered.len();
+        let enough = answered >= needed || bug::on(Bug::ListDoubtHidden);
         let copies = self.answered.iter().filter(told).count() as u8;
         Entry {
             name: meta.name,
@@ -90,7 +92,7 @@ impl Group {
             put: head.head().put,
             removed: head.head().kind == RecordKind::Remove,
             copies,
-            unconfirmed: (answered < needed).then_some(Unconfirmed {
+            unconfirmed: (!enough).then_some(Unconfirmed {
                 answered: answered as u8,
                 needed: needed as u8,
                 copies,

@@ -14,6 +14,7 @@ use super::pages::{Order, Place, Query};
 use super::reach::stored;
 use super::session::Session;
 use super::task::{Asker, ClaimRef, DiskTask, JobTask, refusal};
+use crate::bug::{self, Bug};
 use crate::disk::{Claim, DiskData, DiskError, DiskKind, RecordKey, StoredRecord};
 use crate::error::PeerFault;
 use crate::id::{BlobId, ConnId};
@@ -67,7 +68,8 @@ impl Serves {
     /// A blob has gone out, or will not.
     pub(super) fn release(&mut self, ctx: &mut Ctx, key: (ConnId, u32)) {
         if self.reserved.remove(&key) {
-            ctx.serve_pool.give(BLOB_MAX);
+            ctx.serve_pool
+                .give(bug::or(Bug::ServeRoomLeaked, 0, BLOB_MAX));
         }
         if let Some(blob) = self.lent.remove(&key)
             && let Some(keys) = self.lent_by.get_mut(&blob)
@@ -413,6 +415,9 @@ impl Node {
             DiskKind::PutRecord(record),
             DiskTask::Keep { conn, request },
         );
+        if bug::on(Bug::KeptEarly) {
+            self.kept(conn, request, Ok(DiskData::Done));
+        }
     }
 
     pub(super) fn kept(&mut self, conn: ConnId, request: u32, result: Result<DiskData, DiskError>) {
@@ -588,7 +593,7 @@ impl Node {
         let refused = match result {
             //# CLAIM-1: A replica MUST answer a claim without a reason only when
             //# both the blob and the claim are durable there.
-            Ok(DiskData::Claimed { held: true }) => None,
+            Ok(DiskData::Claimed { held }) if held || bug::on(Bug::ClaimedUnheld) => None,
             Ok(_) => match self.acquire_for(asker, claim, allowed) {
                 Ok(()) => return,
                 Err(refused) => Some(refused),

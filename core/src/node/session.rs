@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use super::pages::Query;
 use super::task::Waiter;
 use crate::admission::{Admission, Admitted};
+use crate::bug::{self, Bug};
 use crate::config::{ANSWERS_SURE, Limits};
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{PeerAddr, Role};
@@ -404,7 +405,7 @@ impl Session {
         //# MSG-8: A node MUST NOT have more requests outstanding than the peer's HELLO
         //# allows. A request is outstanding until the last frame of its answer,
         //# cancelled or not, and its number is not used for another one before that.
-        while self.pending.len() < allowed {
+        while self.pending.len() < allowed || bug::on(Bug::RequestsUnlimited) {
             let Some(queued) = self.backlog.pop_front() else {
                 break;
             };
@@ -420,6 +421,9 @@ impl Session {
     fn next_request(&mut self) -> u32 {
         // A request id is free again once it is answered; 2^32 lie between two
         // uses of one, far more than may be outstanding.
+        if bug::on(Bug::RequestReused) {
+            return self.next_request;
+        }
         while self.pending.contains_key(&self.next_request) {
             self.next_request = self.next_request.wrapping_add(1);
         }
@@ -508,7 +512,9 @@ impl Session {
             self.out.push_back(self.control.split().freeze());
         }
         for request in self.answered.drain(..) {
-            self.serving.remove(&request);
+            if !bug::on(Bug::ServedForEver) {
+                self.serving.remove(&request);
+            }
         }
         self.out.extend(slice);
     }

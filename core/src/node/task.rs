@@ -32,8 +32,9 @@ pub(super) enum Step {
     Newest,
     /// The whole of the record that was chosen.
     Body,
-    /// The newest record, at replicas that lack it.
-    Copies,
+    /// The newest record, at replicas that lack it: what was taken for that, by
+    /// its number in the operation.
+    Copies(u32),
     /// One of a put's blobs, by its number in the put.
     Blob(u64),
     /// One of a get's blobs, by its number in the get.

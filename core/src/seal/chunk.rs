@@ -1,5 +1,14 @@
 //! Chunks: pieces of a file's plaintext, each sealed into one blob; and the
 //! header that every blob begins with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -57,7 +66,7 @@ impl ChunkBuffer {
     /// [`PAYLOAD_MAX`]. Allocates all of it at once.
     pub fn with_capacity(chunk_size: usize) -> Self {
         let chunk_size = chunk_size.min(PAYLOAD_MAX);
-        let mut bytes = BytesMut::with_capacity(BLOB_HEADER + chunk_size);
+        let mut bytes = BytesMut::with_capacity(BLOB_HEADER.saturating_add(chunk_size));
         bytes.resize(BLOB_HEADER, 0);
         Self { bytes, chunk_size }
     }
@@ -74,7 +83,7 @@ impl ChunkBuffer {
 
     /// Bytes of plaintext gathered.
     pub fn len(&self) -> usize {
-        self.bytes.len() - BLOB_HEADER
+        self.bytes.len().saturating_sub(BLOB_HEADER)
     }
 
     /// Nothing is gathered yet.
@@ -84,7 +93,7 @@ impl ChunkBuffer {
 
     /// Bytes that still fit.
     pub fn remaining(&self) -> usize {
-        self.chunk_size - self.len()
+        self.chunk_size.saturating_sub(self.len())
     }
 
     /// The plaintext, for a file so small that its record holds it.
@@ -114,7 +123,7 @@ pub fn seal_chunk(
     let payload = len
         .checked_next_multiple_of(pad_to.max(1))
         .map_or(PAYLOAD_MAX, |padded| padded.min(PAYLOAD_MAX));
-    bytes.resize(BLOB_HEADER + payload, 0);
+    bytes.resize(BLOB_HEADER.saturating_add(payload), 0);
     let (header, covered) = bytes.split_at_mut(BLOB_HEADER);
     header.copy_from_slice(
         &BlobHeader {

@@ -1,5 +1,14 @@
 //! A grant: a namespace's signed leave to keep so many bytes for one of its
 //! puts, until some time. Replicas keep nothing for a put without one.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,14 @@
 //! A record's head: the signed statement "this name, at this version, is that
 //! content", verified alone and without keys.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -12,6 +21,7 @@ use super::keys::Writer;
 use super::manifest::DEPTH_MAX;
 use super::record::{CONTENT_MAX, META_MAX};
 use super::signature::verify_signature;
+use crate::bug::{self, Bug};
 use crate::disk::{RecordKey, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, PutId};
 use crate::version::{RecordId, Version};
@@ -91,7 +101,9 @@ impl SignedHead {
     /// Checks a head that is followed by its signature.
     pub fn verify(bytes: Bytes) -> Result<Self, RecordError> {
         if bytes.len() > SIGNED_HEAD_MAX {
-            return Err(RecordError::HeadLength(bytes.len() - SIGNATURE));
+            return Err(RecordError::HeadLength(
+                bytes.len().saturating_sub(SIGNATURE),
+            ));
         }
         let Some((signed, signature)) = bytes.split_last_chunk::<SIGNATURE>() else {
             return Err(RecordError::HeadLength(0));
@@ -100,7 +112,8 @@ impl SignedHead {
         //# SEAL-16: A head MUST be followed by the Ed25519 signature of its
         //# namespace over the domain string and the head, verified strictly: no
         //# small-order points, no non-canonical scalar.
-        if !verify_signature(head.namespace.as_bytes(), &message(signed), signature) {
+        let signed_by = verify_signature(head.namespace.as_bytes(), &message(signed), signature);
+        if !signed_by && !bug::on(Bug::SignatureUnchecked) {
             return Err(RecordError::Signature);
         }
         let hash = blake3::hash(signed).into();
@@ -308,7 +321,8 @@ pub(super) fn cbor(
     write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), Failed>,
 ) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(512);
-    write(&mut Encoder::new(&mut bytes)).expect("a vector takes every write");
+    // A vector takes every write.
+    let _ = write(&mut Encoder::new(&mut bytes));
     bytes
 }
 

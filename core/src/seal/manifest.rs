@@ -1,5 +1,14 @@
 //! One node of a manifest: the ids of its children in clear, so that replicas
 //! walk, repair and collect without keys, and their keys and lengths sealed.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 
@@ -72,12 +81,12 @@ pub struct Node {
 pub fn seal_node(reader: &Reader, level: u8, entries: &[Entry]) -> Result<SealedBlob, SealError> {
     check_bounds(level, entries.len())?;
     let len = covered(entries)?;
-    let payload = FIXED + entries.len() * (BlobId::LEN + SEALED_ENTRY);
+    let payload = FIXED.saturating_add(entries.len().saturating_mul(BlobId::LEN + SEALED_ENTRY));
     let header = BlobHeader {
         kind: BlobKind::Manifest,
         payload: payload as u32,
     };
-    let mut node = Zeroizing::new(Vec::with_capacity(BLOB_HEADER + payload));
+    let mut node = Zeroizing::new(Vec::with_capacity(BLOB_HEADER.saturating_add(payload)));
     node.extend_from_slice(&header.to_bytes());
     node.push(level);
     node.extend_from_slice(&(entries.len() as u16).to_be_bytes());
@@ -193,11 +202,12 @@ impl<'a> Layout<'a> {
             count,
             len: bytes.len(),
         };
-        let (ids, sealed) = lists.split_at_checked(count * BlobId::LEN).ok_or(wrong)?;
-        if sealed.len() != count * SEALED_ENTRY {
+        let len = |each: usize| count.saturating_mul(each);
+        let (ids, sealed) = lists.split_at_checked(len(BlobId::LEN)).ok_or(wrong)?;
+        if sealed.len() != len(SEALED_ENTRY) {
             return Err(wrong);
         }
-        let clear = bytes.len() - sealed.len();
+        let clear = bytes.len().saturating_sub(sealed.len());
         Ok(Self {
             level: *level,
             ids: ids.as_chunks().0,

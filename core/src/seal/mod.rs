@@ -19,6 +19,7 @@
 //! thread. The formats are in `PROTOCOL.md`, section Sealing, and the rules
 //! quoted in the code as `//# SEAL-n` are from there.
 
+pub(crate) mod check;
 pub mod chunk;
 mod cipher;
 pub mod error;

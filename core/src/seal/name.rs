@@ -1,4 +1,13 @@
 //! What an owner calls a file.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::sync::Arc;
 use core::fmt;

@@ -2,6 +2,15 @@
 //!
 //! Meta and content are sealed as one keystream under a key that is derived
 //! from both and from the head (a synthetic IV), so no two bodies share a key.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,6 +26,7 @@ use super::head::{Head, RecordKind, RootRef, SignedHead, cbor};
 use super::keys::{BlobKey, Reader, Writer};
 use super::manifest::{FANOUT_MAX, Root};
 use super::name::Name;
+use crate::bug::{self, Bug};
 use crate::disk::StoredRecord;
 use crate::id::PutId;
 use crate::time::UnixMillis;
@@ -169,7 +179,7 @@ pub fn open_record(
     //# SEAL-22: Who opens a whole body MUST recompute `siv` and refuse the record
     //# if it differs.
     let siv = reader.siv(&head.head().bound(), &meta, &content);
-    if siv != blake3::Hash::from_bytes(head.head().siv) {
+    if siv != blake3::Hash::from_bytes(head.head().siv) && !bug::on(Bug::OneSiv) {
         return Err(RecordError::Siv);
     }
     let meta = Meta::open(reader, head, &meta)?;
@@ -213,7 +223,8 @@ fn seal_unchecked(
     //# SEAL-20: `siv` MUST be `keyed_hash(record root, ..)` over the head's
     //# encoding up to `siv`, the meta and the content in clear, each behind its
     //# length in 64 bits.
-    head.siv = reader.siv(&head.bound(), &meta, &content).into();
+    let siv = reader.siv(&head.bound(), &meta, &content).into();
+    head.siv = bug::or(Bug::OneSiv, [1; 32], siv);
     apply_body(&reader.body_key(&head.siv), &mut meta, &mut content)?;
     head.meta_hash = blake3::hash(&meta).into();
     head.content_hash = blake3::hash(&content).into();
@@ -303,7 +314,11 @@ impl Meta {
         let most = (FANOUT_MAX as u64)
             .saturating_pow(depth.into())
             .saturating_mul(chunk);
-        let least = if depth == 0 { 1 } else { chunk + 1 };
+        let least = if depth == 0 {
+            1
+        } else {
+            chunk.saturating_add(1)
+        };
         (least..=most).contains(&self.size)
     }
 }
@@ -419,6 +434,18 @@ mod tests {
         let head = resign(&sealed, |head| head.put = put);
         let opened = open_record(writer().reader(), &head, &sealed.meta, &sealed.content);
         assert_eq!(opened, Err(RecordError::Siv));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_refused_whoever_sealed_it() {
+        let surrogate: &[u8] = &[0xed, 0xa0, 0x80];
+        for name in [b"\xff".as_slice(), b"a\xc3", b"\xc0\xaf", surrogate] {
+            // The array, a text of so many bytes, size, no time, chunk size.
+            let mut meta = [&[0x84, 0x60 + name.len() as u8], name].concat();
+            meta.extend([0, 0xf6, 1]);
+            assert_eq!(Meta::decode(&meta), Err(RecordError::Meta));
+        }
+        assert!(Meta::decode(b"\x84\x61a\x00\xf6\x01").is_ok());
     }
 
     #[test]

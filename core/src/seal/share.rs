@@ -1,5 +1,14 @@
 //! File capabilities: what opens one version of one file, and nothing else of
 //! its namespace.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -76,7 +85,7 @@ impl FileCapability {
     /// The inverse of [`FileCapability::to_bytes`]. That the parts belong
     /// together shows when the record is opened.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let mut rest = &bytes[..];
+        let mut rest = bytes.as_slice();
         let key = RecordKey {
             namespace: NamespaceId(next(&mut rest)),
             tag: NameTag(next(&mut rest)),

@@ -1,4 +1,13 @@
 //! Signatures, as the whole project verifies them: of heads, grants and channels.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use ed25519_dalek::{Signature, VerifyingKey};
 

@@ -1,4 +1,13 @@
 //! Entries, and how they lie one behind another.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -86,7 +95,7 @@ impl Entry {
             (GAVE, 2) => {
                 let from = d.position();
                 d.skip()?;
-                Self::Gave(body[from..d.position()].into())
+                Self::Gave(body.get(from..d.position()).unwrap_or_default().into())
             }
             (END, 1) => Self::End,
             (LOST, 1) => Self::Lost,
@@ -153,21 +162,28 @@ impl Roll {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&[0; ENTRY_HEADER]);
         let out = &mut Out::new(&mut self.buffer, brief);
-        out.array(1 + items);
+        out.array(items.saturating_add(1));
         out.text(name);
         write(out);
         //# TAPE-6: A recorder that cannot write an entry, as its body would be too long, MUST
         //# write `lost` in its place and nothing behind it.
-        if self.buffer.len() - start - ENTRY_HEADER > self.body_max {
+        let len = self.buffer.len().saturating_sub(start);
+        if len.saturating_sub(ENTRY_HEADER) > self.body_max {
             self.buffer.truncate(start);
             self.append(LOST, 0, WHOLE, &|_| {});
             self.ended = true;
             return;
         }
-        let (header, body) = self.buffer[start..].split_at_mut(ENTRY_HEADER);
-        let (len, link) = header.split_at_mut(4);
-        len.copy_from_slice(&(body.len() as u32).to_be_bytes());
-        link.copy_from_slice(&self.chain.next(body)[..8]);
+        let entry = self.buffer.get_mut(start..).unwrap_or_default();
+        if let Some((header, body)) = entry.split_first_chunk_mut::<ENTRY_HEADER>() {
+            let len = (body.len() as u32).to_be_bytes();
+            let link = *self.chain.next(body);
+            let all = len.iter().chain(&link);
+            header
+                .iter_mut()
+                .zip(all)
+                .for_each(|(to, from)| *to = *from);
+        }
     }
 }
 

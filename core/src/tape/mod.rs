@@ -26,6 +26,7 @@
 //! the code as `//# TAPE-1: ..`.
 
 mod call;
+pub(crate) mod check;
 mod entry;
 mod replay;
 mod shapes;

@@ -1,4 +1,13 @@
 //! Doing again what a tape says, and comparing.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -266,14 +275,15 @@ impl Replayer {
     fn advance(&mut self) -> Result<(), ReplayError> {
         // Taken out, so that an entry can be read while the rest changes.
         let mut buffer = core::mem::take(&mut self.buffer);
-        let mut from = 0;
+        let mut from = 0_usize;
         let result = loop {
-            match self.entry(&buffer[from..]) {
-                Ok(Some(len)) => from += len,
+            match self.entry(buffer.get(from..).unwrap_or_default()) {
+                Ok(Some(len)) => from = from.saturating_add(len),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
+        let from = from.min(buffer.len());
         buffer.drain(..from);
         self.buffer = buffer;
         result
@@ -285,7 +295,7 @@ impl Replayer {
         let Some(chain) = &mut self.chain else {
             return self.beginning(bytes);
         };
-        let (entry, at) = (self.so_far.entries + 1, self.so_far.bytes);
+        let (entry, at) = (self.so_far.entries.saturating_add(1), self.so_far.bytes);
         let Some((header, rest)) = bytes.split_first_chunk::<ENTRY_HEADER>() else {
             return Ok(None);
         };
@@ -297,24 +307,24 @@ impl Replayer {
         let Some(body) = rest.get(..len) else {
             return Ok(None);
         };
-        if chain.next(body)[..8] != *link {
+        if !chain.next(body).starts_with(link) {
             return Err(ReplayError::Damaged { entry, at });
         }
         self.so_far.link = *chain.link().as_bytes();
         let read = Entry::read(body).map_err(|_| ReplayError::Malformed { entry, at })?;
         self.perform(read, ReplayError::OutOfOrder { entry, at })?;
         self.so_far.entries = entry;
-        let len = ENTRY_HEADER + len;
-        self.so_far.bytes += len as u64;
+        let len = ENTRY_HEADER.saturating_add(len);
+        add(&mut self.so_far.bytes, len as u64);
         Ok(Some(len))
     }
 
     fn beginning(&mut self, bytes: &[u8]) -> Result<Option<usize>, ReplayError> {
         let len = bytes.len().min(MAGIC.len());
         // The version is the last digit.
-        let same = bytes[..len].iter().zip(MAGIC).take_while(|(a, b)| a == b);
+        let same = bytes.iter().zip(MAGIC).take_while(|(a, b)| a == b);
         match same.count() {
-            same if same < len.min(MAGIC.len() - 2) => Err(ReplayError::NotATape),
+            same if same < len.min(const { MAGIC.len() - 2 }) => Err(ReplayError::NotATape),
             same if same < len => Err(ReplayError::Format),
             _ if len < MAGIC.len() => Ok(None),
             _ => {
@@ -340,22 +350,22 @@ impl Replayer {
             (Entry::Start(_), Some(_)) | (_, None) => return Err(misplaced),
             (Entry::Told(now, told), Some(node)) => {
                 let (received, put) = told.bytes();
-                self.so_far.received += received as u64;
-                self.so_far.put += put as u64;
-                self.so_far.operations += u64::from(told.starts());
+                add(&mut self.so_far.received, received as u64);
+                add(&mut self.so_far.put, put as u64);
+                add(&mut self.so_far.operations, told.starts().into());
                 self.so_far.span = self.so_far.span.max(now.saturating_since(self.began));
                 self.told = told.name();
                 let given = told.perform(node, now, &mut self.jobs);
                 let given = given.map_err(|_| misplaced)?;
                 self.given = given.map(|output| (self.told, output));
-                self.so_far.calls += 1;
+                add(&mut self.so_far.calls, 1);
             }
             (Entry::Drained(drain), Some(node)) => {
                 let (output, (sent, got)) = drain.perform(node, &mut self.jobs);
-                self.so_far.sent += sent as u64;
-                self.so_far.got += got as u64;
+                add(&mut self.so_far.sent, sent as u64);
+                add(&mut self.so_far.got, got as u64);
                 self.given = Some((drain.name(), output));
-                self.so_far.calls += 1;
+                add(&mut self.so_far.calls, 1);
             }
             (Entry::End, _) => self.so_far.end = End::Whole,
             (Entry::Lost, _) => self.so_far.end = End::Lost,
@@ -377,12 +387,12 @@ impl Replayer {
     //# with the entry behind the call, byte for byte, and stop at the first difference.
     fn compare(&mut self, recorded: Output, misplaced: ReplayError) -> Result<(), ReplayError> {
         let (call, replayed) = self.given.take().ok_or(misplaced)?;
-        self.so_far.outputs += 1;
+        add(&mut self.so_far.outputs, 1);
         if recorded == replayed {
             return Ok(());
         }
         Err(ReplayError::Differs(Box::new(Difference {
-            entry: self.so_far.entries + 1,
+            entry: self.so_far.entries.saturating_add(1),
             at: self.so_far.bytes,
             call,
             after: self.told,
@@ -390,4 +400,8 @@ impl Replayer {
             replayed,
         })))
     }
+}
+
+fn add(to: &mut u64, more: u64) {
+    *to = to.saturating_add(more);
 }

@@ -6,6 +6,15 @@
 //! only bodies that straddle two inputs, each of them once.
 //!
 //! What kinds, requests and bodies mean is not known here.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::vec::Vec;
 use core::{fmt, mem, ops};
@@ -222,7 +231,7 @@ impl Decoder {
         let missing = bytes.get_mut(have..).unwrap_or_default();
         let take = missing.len().min(input.len());
         input.copy_to_slice(missing.get_mut(..take).unwrap_or_default());
-        let have = have + take;
+        let have = have.saturating_add(take);
         if have < HEADER_LEN {
             self.state = State::Header { bytes, have };
             return Ok(None);
@@ -241,8 +250,9 @@ impl Decoder {
         }
         if !input.is_empty() {
             // The size is the peer's word, but not above the limit.
-            gathered.reserve_exact(header.length - gathered.len());
-            let take = (header.length - gathered.len()).min(input.len());
+            let missing = header.length.saturating_sub(gathered.len());
+            gathered.reserve_exact(missing);
+            let take = missing.min(input.len());
             gathered.put(input.split_to(take));
         }
         if gathered.len() == header.length {
@@ -257,8 +267,8 @@ impl Header {
     //# FRAME-1: A frame is a header of 10 bytes and a body. The header is the body's
     //# length (4 bytes), the request number (4 bytes), the kind (1 byte) and the flags
     //# (1 byte). Integers are big-endian.
-    fn parse(bytes: [u8; HEADER_LEN], body_max: u32) -> Result<Self, FrameError> {
-        let mut bytes = &bytes[..];
+    fn parse(header: [u8; HEADER_LEN], body_max: u32) -> Result<Self, FrameError> {
+        let mut bytes = header.as_slice();
         let (length, request) = (bytes.get_u32(), bytes.get_u32());
         let (kind, bits) = (bytes.get_u8(), bytes.get_u8());
         //# FRAME-4: A receiver MUST refuse a header with any other bit set in its flags.
@@ -320,94 +330,6 @@ pub fn encode(out: &mut BytesMut, frame: &Frame) -> Result<(), FrameError> {
     encode_header(out, frame.kind, frame.flags, frame.request, len)?;
     out.extend_from_slice(&frame.body);
     Ok(())
-}
-
-/// Checks the decoder against itself on arbitrary bytes, for fuzzing: a stream
-/// decoded whole and cut into pieces must give the same frames, the same error
-/// and the same place where it stopped, and the frames must encode to the bytes
-/// that they came from.
-///
-/// `data` is two bytes of limit, one that says how many bytes of piece lengths
-/// follow, these, and the stream.
-///
-/// # Panics
-///
-/// If any of this does not hold.
-#[doc(hidden)]
-pub fn check_decoding(data: &[u8]) {
-    let Some(([hi, lo, cuts], rest)) = data.split_first_chunk::<3>() else {
-        return;
-    };
-    let limits = FrameLimits {
-        body_max: u32::from(u16::from_be_bytes([*hi, *lo])),
-    };
-    let (cuts, stream) = rest.split_at(rest.len().min(usize::from(*cuts)));
-    let stream = Bytes::copy_from_slice(stream);
-
-    let mut pieces = Vec::new();
-    let mut left = stream.clone();
-    for cut in cuts {
-        pieces.push(left.split_to(left.len().min(usize::from(*cut))));
-    }
-    pieces.push(left);
-
-    let whole = decode_all(limits, core::slice::from_ref(&stream));
-    assert_eq!(
-        decode_all(limits, &pieces),
-        whole,
-        "cutting changed the outcome"
-    );
-
-    let mut again = BytesMut::new();
-    for frame in &whole.frames {
-        encode(&mut again, frame).expect("the limit is below BODY_MAX");
-    }
-    assert!(
-        stream.starts_with(&again),
-        "frames are not the bytes they came from"
-    );
-    if whole.failed.is_none() {
-        assert_eq!(whole.taken, stream.len(), "bytes left without an error");
-        assert_eq!(whole.mid_frame, again.len() < stream.len());
-    }
-}
-
-#[derive(Debug, PartialEq)]
-struct Decoded {
-    frames: Vec<Frame>,
-    failed: Option<FrameError>,
-    taken: usize,
-    mid_frame: bool,
-}
-
-fn decode_all(limits: FrameLimits, pieces: &[Bytes]) -> Decoded {
-    let mut decoder = Decoder::new(limits);
-    let mut frames = Vec::new();
-    let (mut failed, mut taken) = (None, 0);
-    for piece in pieces {
-        let mut input = piece.clone();
-        loop {
-            match decoder.decode(&mut input) {
-                Ok(Some(frame)) => {
-                    assert!(failed.is_none(), "a frame after an error");
-                    frames.push(frame);
-                }
-                Ok(None) => break assert!(input.is_empty(), "input left without a frame"),
-                Err(error) => {
-                    assert!(failed.is_none_or(|first| first == error), "another error");
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        taken += piece.len() - input.len();
-    }
-    Decoded {
-        frames,
-        failed,
-        taken,
-        mid_frame: decoder.is_mid_frame(),
-    }
 }
 
 #[cfg(test)]

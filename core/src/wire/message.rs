@@ -4,7 +4,17 @@
 //! skipped, so that a field can be added without a new version. The bodies of
 //! [`kind::DATA`] frames are bytes of blobs and never become message values.
 //! `core/PROTOCOL.md` states them, `tests/vectors/messages.txt` pins them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -15,7 +25,7 @@ use minicbor::{Decode, Decoder, Encode};
 use super::frame::{self, BODY_MAX, Flags, FrameError};
 use crate::disk::{Page, Part, RecordKey, Row, StoredRecord};
 use crate::id::{BlobId, NameTag, NamespaceId, NodeId, PutId};
-use crate::members::MemberEntry;
+use crate::members::{MEMBERS_MAX, MemberEntry};
 use crate::version::RecordId;
 
 /// The numbers by which frames name their meaning.
@@ -67,6 +77,11 @@ pub const ADDRESSES_MAX: usize = 4;
 /// no less than what it takes on the wire, and the rest is for what stands
 /// around them in the frame.
 pub const PAGE_MAX: u32 = BODY_MAX - 64;
+/// The most arrays and maps of indefinite length in one body.
+const OPEN_MAX: usize = 128;
+
+/// The most rows of a page: none costs less than one of a damaged record.
+pub const ROWS_MAX: usize = PAGE_MAX as usize / Row::OVERHEAD;
 
 /// What a node says of itself before anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -109,8 +124,8 @@ impl core::fmt::Debug for Proof {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct MembersUpdate {
-    /// The map.
-    #[n(0)]
+    /// The map: at most [`crate::members::MEMBERS_MAX`].
+    #[cbor(n(0), decode_with = "list::<{ MEMBERS_MAX as usize }, _, _>")]
     pub entries: Vec<MemberEntry>,
     /// Whether the sender holds any record or blob.
     #[n(1)]
@@ -122,7 +137,7 @@ pub struct MembersUpdate {
 #[cbor(map)]
 pub struct PeersUpdate {
     /// At most [`PEERS_MAX`].
-    #[n(0)]
+    #[cbor(n(0), decode_with = "list::<PEERS_MAX, _, _>")]
     pub peers: Vec<PeerEntry>,
 }
 
@@ -134,7 +149,7 @@ pub struct PeerEntry {
     #[n(0)]
     pub node: NodeId,
     /// At most [`ADDRESSES_MAX`] addresses.
-    #[n(1)]
+    #[cbor(n(1), decode_with = "list::<ADDRESSES_MAX, _, _>")]
     pub addresses: Vec<String>,
 }
 
@@ -152,8 +167,8 @@ pub struct ClaimBlobs {
     /// The put.
     #[n(2)]
     pub put: PutId,
-    /// The blobs, at most [`CLAIMS_MAX`].
-    #[n(3)]
+    /// The blobs, 1 to [`CLAIMS_MAX`].
+    #[cbor(n(3), decode_with = "list::<CLAIMS_MAX, _, _>")]
     pub blobs: Vec<BlobEntry>,
     /// What gives it the right to; without any it is refused.
     #[n(4)]
@@ -192,7 +207,7 @@ pub struct BlobEntry {
 #[cbor(map)]
 pub struct Claimed {
     /// Each blob is answered once.
-    #[n(0)]
+    #[cbor(n(0), decode_with = "list::<CLAIMS_MAX, _, _>")]
     pub answers: Vec<ClaimAnswer>,
 }
 
@@ -317,8 +332,8 @@ pub struct History {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Rows {
-    /// In order.
-    #[n(0)]
+    /// In order, at most [`ROWS_MAX`].
+    #[cbor(n(0), decode_with = "list::<ROWS_MAX, _, _>")]
     pub rows: Vec<RowParts>,
     /// Whether there are rows behind the last.
     #[n(1)]
@@ -332,9 +347,10 @@ pub struct RowParts {
     /// The record, without its content.
     #[n(0)]
     pub record: Option<RecordParts>,
-    /// A record that the replica holds no more than the name of.
+    /// A record that the replica holds no more than the name of. In a box, as
+    /// a row is to be small: an empty one is a byte on the wire.
     #[n(1)]
-    pub damaged: Option<DamagedRow>,
+    pub damaged: Option<Box<DamagedRow>>,
 }
 
 /// Which record it is that is damaged.
@@ -362,7 +378,7 @@ impl From<&Page> for Rows {
             },
             Row::Damaged { tag, id } => RowParts {
                 record: None,
-                damaged: Some(DamagedRow { tag: *tag, id: *id }),
+                damaged: Some(Box::new(DamagedRow { tag: *tag, id: *id })),
             },
         };
         Self {
@@ -500,8 +516,8 @@ pub enum MessageError {
     /// Bytes follow the message.
     #[error("bytes follow a message")]
     Trailing,
-    /// A list is longer than it may be.
-    #[error("a list is longer than it may be")]
+    /// A list is longer than it may be, or empty where it may not.
+    #[error("a list is longer or shorter than it may be")]
     TooMany,
 }
 
@@ -510,13 +526,83 @@ pub fn decode<'b, M: Decode<'b, ()>>(body: &'b [u8]) -> Result<M, MessageError> 
     //# MSG-4: A control body MUST be exactly one CBOR map of the fields in its table, with
     //# nothing behind it; anything else is a fault. A receiver MUST skip fields whose
     //# numbers it does not know.
+    check_open(body)?;
     let mut decoder = Decoder::new(body);
-    let message = decoder.decode().map_err(|_| MessageError::Malformed)?;
+    let message = decoder.decode().map_err(|error| match error.is_custom() {
+        // Nothing else here makes an error of its own.
+        true => MessageError::TooMany,
+        false => MessageError::Malformed,
+    })?;
     if decoder.position() == body.len() {
         Ok(message)
     } else {
         Err(MessageError::Trailing)
     }
+}
+
+/// Who skips an unknown field remembers every array and map of indefinite
+/// length that it is in, in more memory than that has bytes, so that they are
+/// bounded.
+fn check_open(body: &[u8]) -> Result<(), MessageError> {
+    let opens = |byte: &&u8| matches!(**byte, 0x9f | 0xbf);
+    let mut left = OPEN_MAX;
+    // Most bodies have too few such bytes anywhere.
+    if body.iter().filter(opens).count() <= left {
+        return Ok(());
+    }
+    let mut d = Decoder::new(body);
+    while d.position() < body.len() {
+        use minicbor::data::Type;
+        let read = match d.datatype() {
+            Ok(Type::ArrayIndef) => d.array().map(|_| true),
+            Ok(Type::MapIndef) => d.map().map(|_| true),
+            Ok(Type::Array) => d.array().map(|_| false),
+            Ok(Type::Map) => d.map().map(|_| false),
+            Ok(Type::Tag) => d.tag().map(|_| false),
+            Ok(_) => d.skip().map(|()| false),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(true) => left = left.checked_sub(1).ok_or(MessageError::TooMany)?,
+            Ok(false) => {}
+            Err(_) => return Err(MessageError::Malformed),
+        }
+    }
+    Ok(())
+}
+
+/// Decodes a list of at most `MAX` items. Refused before it is read if it says
+/// that it is longer: some items are a byte on the wire and a hundred in
+/// memory.
+pub(crate) fn list<'b, const MAX: usize, T: Decode<'b, C>, C>(
+    d: &mut Decoder<'b>,
+    context: &mut C,
+) -> Result<Vec<T>, minicbor::decode::Error> {
+    //# MSG-12: A CLAIM names 1 to 64 blobs and a part of its answer at most 64, PEERS at most
+    //# 64 nodes with at most 4 addresses each, MEMBERS at most 1,000 nodes, a page has at most
+    //# 682 rows, and any body at most 128 arrays and maps of indefinite length; other numbers
+    //# are a fault.
+    let too_many = || minicbor::decode::Error::custom(MessageError::TooMany);
+    let said = d.array()?;
+    let most = match said {
+        Some(said) => usize::try_from(said).ok().filter(|said| *said <= MAX),
+        None => Some(MAX),
+    };
+    let most = most.ok_or_else(too_many)?;
+    // No item is less than a byte, and none is moved when another one comes.
+    let left = d.input().len().saturating_sub(d.position());
+    let mut items = Vec::with_capacity(most.min(left));
+    while said.is_none() || items.len() < most {
+        if said.is_none() && d.datatype()? == minicbor::data::Type::Break {
+            d.skip()?;
+            break;
+        }
+        if items.len() == most {
+            return Err(too_many());
+        }
+        items.push(T::decode(d, context)?);
+    }
+    Ok(items)
 }
 
 /// Encodes one message.
@@ -546,25 +632,9 @@ impl ClaimBlobs {
     /// Decodes and checks the list's length.
     pub fn decode_checked(body: &[u8]) -> Result<Self, MessageError> {
         let claim: Self = decode(body)?;
-        //# MSG-12: A CLAIM names 1 to 64 blobs, PEERS at most 64 nodes with at most 4
-        //# addresses each; other numbers are a fault.
-        if claim.blobs.is_empty() || claim.blobs.len() > CLAIMS_MAX {
-            Err(MessageError::TooMany)
-        } else {
-            Ok(claim)
-        }
-    }
-}
-
-impl PeersUpdate {
-    /// Decodes and checks the lists' lengths.
-    pub fn decode_checked(body: &[u8]) -> Result<Self, MessageError> {
-        let update: Self = decode(body)?;
-        let long = |peer: &PeerEntry| peer.addresses.len() > ADDRESSES_MAX;
-        if update.peers.len() > PEERS_MAX || update.peers.iter().any(long) {
-            Err(MessageError::TooMany)
-        } else {
-            Ok(update)
+        match claim.blobs.is_empty() {
+            true => Err(MessageError::TooMany),
+            false => Ok(claim),
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Whatever a peer sends.
 
-use peerhold_core::foreverstore::{Message, check_connection};
+use peerhold_core::check::goconn;
+use peerhold_core::foreverstore::Message;
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
 #[test]
 fn the_corpus_of_the_fuzzer_passes() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/goconn");
     let files = std::fs::read_dir(folder).unwrap();
-    let checked = files.map(|file| check_connection(&std::fs::read(file.unwrap().path()).unwrap()));
+    let checked = files.map(|file| goconn(&std::fs::read(file.unwrap().path()).unwrap()));
     assert!(checked.count() >= 6);
 }
 
 quickcheck! {
     fn any_bytes_come_to_the_same_in_any_cutting(bytes: Vec<u8>) -> bool {
-        check_connection(&bytes);
+        goconn(&bytes);
         true
     }
 
@@ -21,7 +22,7 @@ quickcheck! {
         let cuts = &cuts[..cuts.len().min(255)];
         let head = [choices & !1, cuts.len() as u8];
         let talk: Vec<u8> = talk.iter().flat_map(|said| said.0.clone()).collect();
-        check_connection(&[&head[..], cuts, &talk].concat());
+        goconn(&[&head[..], cuts, &talk].concat());
         true
     }
 }

@@ -211,6 +211,72 @@ fn files_are_closed_when_the_connection_ends_at_any_time() {
     }
 }
 
+#[test]
+fn a_get_that_is_given_up_leaves_the_file_and_the_connection() {
+    // Given up after so many bytes of its answer; `None`: before it is asked.
+    for came in [None, Some(0), Some(5), Some(20), Some(70_000)] {
+        let mut host = host();
+        host.has_own("n", b"before");
+        let op = host.get("n");
+        let answer = answer(&[7; 80_000]);
+        if let Some(came) = came {
+            host.write_all();
+            host.receive(&answer[..came]);
+        }
+        assert_eq!(host.conn.awaits(op), came.is_none_or(|came| came < 9));
+        host.conn.cancel(host.now, op);
+        host.drain();
+        assert_eq!(host.result(op), Some(&Err(OpError::Cancelled)));
+        host.conn.cancel(host.now, op);
+        let next = host.get("m");
+        // An answer that has begun can be told from the next one's.
+        let begun = came.is_none_or(|came| came > 9);
+        assert_eq!(host.write_all().is_empty(), !begun, "{came:?}");
+        host.receive(&answer[came.unwrap_or(answer.len())..]);
+        assert_eq!(host.write_all().is_empty(), begun, "{came:?}");
+        host.receive(&self::answer(b"of the next"));
+        assert_eq!(host.result(next), Some(&Ok(Outcome::Got { size: 11 })));
+        assert_eq!(host.own("n"), Some(&b"before"[..]));
+        assert_eq!((host.fault(), host.files.open()), (None, 0));
+    }
+}
+
+#[test]
+fn a_get_that_is_given_up_unanswered_is_waited_for_as_long_as_it_would_be() {
+    let mut host = host();
+    let op = host.get("n");
+    host.write_all();
+    host.conn.cancel(host.now, op);
+    host.drain();
+    let next = host.get("m");
+    host.after(ANSWER + LATE - Duration::from_millis(1));
+    assert!(
+        host.write_all().is_empty(),
+        "asked while an answer may come"
+    );
+    host.after(Duration::from_millis(1));
+    assert!(!host.write_all().is_empty());
+    host.conn.cancel(host.now, next);
+}
+
+#[test]
+fn a_store_and_what_has_come_whole_are_not_given_up() {
+    let mut host = host();
+    host.has_own("n", &[1; 100]);
+    let store = host.store("n", false);
+    let get = host.get("m");
+    host.write_all();
+    host.slow_files = true;
+    host.receive(&answer(b"all of it"));
+    for op in [store, get] {
+        host.conn.cancel(host.now, op);
+    }
+    host.execute_waiting();
+    assert!(matches!(host.result(store), Some(Ok(_))));
+    assert_eq!(host.result(get), Some(&Ok(Outcome::Got { size: 9 })));
+    assert_eq!(host.own("m").map(<[u8]>::len), Some(9));
+}
+
 fn host() -> Host {
     let mut config = config(1);
     config.timing.answer = ANSWER;

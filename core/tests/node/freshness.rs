@@ -584,3 +584,56 @@ fn no_more_names_are_remembered_than_the_limit() {
     assert_eq!(three.get(get_of("a")), Err(OpError::NotFound));
     assert!(matches!(three.get(get_of("b")), Err(OpError::Older { .. })));
 }
+
+#[test]
+fn a_copy_of_an_older_record_is_no_copy_of_the_newer_one() {
+    let (one, two) = (version("a", 1, Some(10)), version("a", 2, Some(20)));
+    let mut three = Three::new();
+    three.hold([Some(&one), None, Some(&two)]);
+    let op = three.begin(Get::newest(writer().reader(), &name("a")));
+    // Two have answered in time: the second is to keep what the first has.
+    while three.serve(0) {}
+    let Cluster { host, members } = &mut three.cluster;
+    for frame in members[1].peer.asked(host, kind::LOOKUP) {
+        members[1]
+            .peer
+            .answer(host, &frame, &Found { record: None });
+    }
+    host.pass(Duration::from_secs(6));
+    while three.serve(0) {}
+    let Cluster { host, members } = &mut three.cluster;
+    let late = members[1].peer.asked(host, kind::KEEP);
+    assert_eq!(late.len(), 1, "the older record is handed on");
+    // The third tells of a newer one before that is done.
+    while three.serve(2) {}
+    let Cluster { host, members } = &mut three.cluster;
+    let (flags, request) = (Flags::RESPONSE, late[0].request);
+    members[1].peer.send(host, kind::KEEP, flags, request, &[]);
+    assert_eq!(host.result(op), None, "one replica has the newer record");
+    let Ok(Outcome::Read(file)) = three.end(op) else {
+        panic!("all could answer")
+    };
+    assert_eq!((file.id, file.unconfirmed), (two.id(), None));
+}
+
+#[test]
+fn a_head_that_nobody_can_make_whole_hides_nothing() {
+    let one = version("a", 1, Some(10));
+    let mut three = Three::new();
+    three.hold([None, Some(&one), Some(&one)]);
+    let mut forged = version("a", 9, Some(10));
+    let mut head = forged.head.to_vec();
+    *head.last_mut().unwrap() ^= 1;
+    forged.head = head.into();
+    (forged.meta, forged.content) = (Bytes::new(), Bytes::new());
+    let op = three.begin(Get::newest(writer().reader(), &name("a")));
+    let Cluster { host, members } = &mut three.cluster;
+    for frame in members[0].peer.asked(host, kind::LOOKUP) {
+        let record = Some(RecordParts::from(&forged));
+        members[0].peer.answer(host, &frame, &Found { record });
+    }
+    let Ok(Outcome::Read(file)) = three.end(op) else {
+        panic!("two replicas have it")
+    };
+    assert_eq!((file.id, file.unconfirmed), (one.id(), None));
+}

@@ -273,7 +273,7 @@ fn a_page_that_is_not_what_was_asked_for_ends_the_session_and_not_the_list() {
             Box::new(|rows| {
                 let record = version("a", 1, Some(10));
                 let (tag, id) = (record.key.tag, record.id());
-                rows.rows[0].damaged = Some(DamagedRow { tag, id });
+                rows.rows[0].damaged = Some(DamagedRow { tag, id }.into());
             }),
         ),
         (

@@ -6,9 +6,9 @@ use peerhold_core::members::{Member, MemberEntry, State};
 use peerhold_core::version::{RecordId, Version};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{
-    Authority, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch, Found, Hello,
-    History, Keep, List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate, Proof, Quota,
-    RecordParts, Refusal, Refused, RowParts, Rows, kind,
+    ADDRESSES_MAX, Authority, BlobEntry, ClaimAnswer, ClaimBlobs, Claimed, DamagedRow, Fetch,
+    Found, Hello, History, Keep, List, Lookup, MembersUpdate, PAGE_MAX, PeerEntry, PeersUpdate,
+    Proof, Quota, RecordParts, Refusal, Refused, RowParts, Rows, kind,
 };
 use quickcheck::{Arbitrary, Gen};
 
@@ -217,7 +217,7 @@ fn listings(v: &mut impl Visitor) {
     };
     let damaged = RowParts {
         record: None,
-        damaged: Some(DamagedRow { tag: TAG, id: ID }),
+        damaged: Some(DamagedRow { tag: TAG, id: ID }.into()),
     };
     v.visit(
         "listed-none",
@@ -346,7 +346,9 @@ impl Arbitrary for Any {
             3 => Self::Peers(PeersUpdate {
                 peers: list(g, |g| PeerEntry {
                     node: NodeId(array(g)),
-                    addresses: Vec::arbitrary(g),
+                    addresses: (0..usize::arbitrary(g) % (ADDRESSES_MAX + 1))
+                        .map(|_| String::arbitrary(g))
+                        .collect(),
                 }),
             }),
             4 => Self::Claim(ClaimBlobs {
@@ -400,9 +402,9 @@ impl Arbitrary for Any {
             12 => Self::Rows(Rows {
                 rows: list(g, |g| RowParts {
                     record: bool::arbitrary(g).then(|| record(g)),
-                    damaged: bool::arbitrary(g).then(|| DamagedRow {
-                        tag: NameTag(array(g)),
-                        id: record_id(g),
+                    damaged: bool::arbitrary(g).then(|| {
+                        let (tag, id) = (NameTag(array(g)), record_id(g));
+                        DamagedRow { tag, id }.into()
                     }),
                 }),
                 more: bool::arbitrary(g),

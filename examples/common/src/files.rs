@@ -91,7 +91,8 @@ fn name(text: &str) -> Result<Name, Failure> {
 }
 
 fn walk(path: &Path, as_name: &str, files: &mut Vec<Source>) -> Result<(), Failure> {
-    let wrong = |error: io::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    // Escaped: a path may hold what a terminal takes for orders.
+    let wrong = |error: io::Error| Failure::Usage(format!("{path:?}: {error}"));
     let meta = fs::metadata(path).map_err(wrong)?;
     if meta.is_dir() {
         let mut entries = fs::read_dir(path)
@@ -111,8 +112,7 @@ fn walk(path: &Path, as_name: &str, files: &mut Vec<Source>) -> Result<(), Failu
     }
     if !meta.is_file() {
         return Err(Failure::Usage(format!(
-            "{} is neither a file nor a folder",
-            path.display()
+            "{path:?} is neither a file nor a folder"
         )));
     }
     // What cannot be read is found out before anything is stored.

@@ -1,5 +1,6 @@
 //! The web service over real HTTP.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_lite::stream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use peerhold_examples_tokio::{Failure, Options, Service};
+use peerhold_tokio::peerhold_core::Ticket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -24,25 +26,35 @@ struct Running {
     to: http1::SendRequest<Body>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), Failure>>,
+    /// Of one that listens.
+    ticket: Option<Ticket>,
+}
+
+/// A service that nobody can join.
+fn options(data: &Path, copies: u8) -> Options {
+    Options {
+        data: data.to_owned(),
+        listen: Vec::new(),
+        join: None,
+        replicas: copies,
+        durable: copies,
+        patience: LIMIT,
+        grace: Duration::from_secs(10),
+    }
 }
 
 impl Running {
     /// A cluster of one.
     async fn start(data: &Path) -> Self {
-        Self::start_with(data, 1, LIMIT).await
+        Self::open(options(data, 1)).await
     }
 
-    async fn start_with(data: &Path, copies: u8, patience: Duration) -> Self {
-        let service = Service::open(Options {
-            data: data.to_owned(),
-            listen: Vec::new(),
-            join: None,
-            replicas: copies,
-            durable: copies,
-            patience,
-            grace: Duration::from_secs(10),
-        })
-        .unwrap();
+    async fn open(options: Options) -> Self {
+        let service = Service::open(options).unwrap();
+        let ticket = match service.node().addrs() {
+            [] => None,
+            _ => Some(service.node().client().ticket().await.unwrap()),
+        };
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(http.local_addr().unwrap())
             .await
@@ -54,7 +66,12 @@ impl Running {
         let (to, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         // It ends with the connection, whatever way that ends.
         tokio::spawn(async { drop(connection.await) });
-        Self { to, stop, serving }
+        Self {
+            to,
+            stop,
+            serving,
+            ticket,
+        }
     }
 
     async fn ask(
@@ -286,13 +303,54 @@ fn names_that_are_none_and_places_that_are_none_are_told_apart() {
 fn without_enough_members_an_upload_is_refused_with_the_numbers() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
-        let soon = Duration::from_millis(300);
-        let mut service = Running::start_with(dir.path(), 2, soon).await;
+        let mut service = Running::open(Options {
+            patience: Duration::from_millis(300),
+            ..options(dir.path(), 2)
+        })
+        .await;
         let (status, headers, told) = service.put("/files/f", &[], "x").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(headers[header::RETRY_AFTER], "1");
         let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
         assert_eq!(told["needed"], 2, "{told}");
         service.stop().await;
+    });
+}
+
+#[test]
+fn a_service_that_joins_by_ticket_serves_the_same_files_and_remembers_whom_it_joined() {
+    run(async {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [first, second] = dirs.each_ref().map(|dir| dir.path());
+        let mut founder = Running::open(Options {
+            listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            ..options(first, 2)
+        })
+        .await;
+        let secret = "namespace.secret";
+        std::fs::copy(first.join(secret), second.join(secret)).unwrap();
+        let mut joiner = Running::open(Options {
+            join: founder.ticket.clone(),
+            ..options(second, 2)
+        })
+        .await;
+        // Durable at both, so it waits until they have met.
+        let (status, ..) = founder.put("/files/f", &[], "from the founder").await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_eq!(
+            &joiner.get("/files/f", &[]).await.2[..],
+            b"from the founder"
+        );
+        joiner.stop().await;
+
+        let mut joiner = Running::open(options(second, 2)).await;
+        let (status, ..) = joiner.put("/files/f", &[], "from the joiner").await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_eq!(
+            &founder.get("/files/f", &[]).await.2[..],
+            b"from the joiner"
+        );
+        joiner.stop().await;
+        founder.stop().await;
     });
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use peerhold_core::disk::DiskError;
 use peerhold_core::{CloseReason, Damage, Fork, NodeId, PeerAddr, PeerFault, Role};
 
+use crate::foreverstore::Told;
 use crate::link::ChannelError;
 use crate::lock;
 
@@ -78,6 +79,8 @@ pub enum Notice {
     /// The store failed at something that no operation of this node waits for.
     /// What peers ask for is told of at most once a second.
     Trouble(DiskError),
+    /// Something happened at the second port.
+    Foreverstore(Told),
     /// Connections cannot be accepted at the moment: the operating system's
     /// words. It is tried again.
     Accept(String),

@@ -10,6 +10,8 @@ use peerhold_core::{
     Entry, Forget, History, List, NodeId, PeerStatus, PutId, RecordId, Remove, Restore, Status,
 };
 
+use crate::foreverstore::Foreverstore;
+
 use super::{Blocking, Client, ClientError, Events, ForgetOp, Listing, WriteOp};
 
 /// A running node: what the handles of drivers with futures have in common,
@@ -44,6 +46,11 @@ impl NodeHandle {
     /// The handle that is the same for every driver.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The handle of the second port, if the node has one.
+    pub fn foreverstore(&self) -> Option<Foreverstore> {
+        self.client.foreverstore()
     }
 
     /// The same calls for threads that can wait.

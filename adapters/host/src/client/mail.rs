@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::ClientError;
 use super::cell::Cell;
 use super::events::{Notice, Queue};
 use crate::engine::wake::Signal;
+use crate::foreverstore::{Desk, Request};
 use crate::lock;
 
 /// What an embedder asked the node to do.
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) signal: Arc<Signal>,
     pub(crate) sizes: Sizes,
     pub(crate) node: NodeId,
+    /// Of the second port, if there is one.
+    pub(crate) desk: OnceLock<Desk>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,8 @@ struct Mail {
     commands: Line,
     touched: Vec<Arc<Cell>>,
     asks: Vec<Ask>,
+    /// For the second port.
+    requests: Vec<Request>,
     /// Who waits for anything to change.
     watchers: Vec<Arc<Slot<()>>>,
     subscribers: Vec<Weak<Queue>>,
@@ -168,6 +173,7 @@ impl fmt::Debug for Ask {
 pub(crate) struct Post {
     pub(crate) touched: Vec<Arc<Cell>>,
     pub(crate) asks: Vec<Ask>,
+    pub(crate) requests: Vec<Request>,
     pub(crate) limit: Option<Duration>,
 }
 
@@ -188,6 +194,7 @@ impl Shared {
             signal,
             sizes,
             node,
+            desk: OnceLock::new(),
         })
     }
 
@@ -252,6 +259,22 @@ impl Shared {
         }
         self.signal.raise();
         Ok(slot)
+    }
+
+    /// Has the second port do something.
+    pub(crate) fn request(&self, request: Request) -> Result<(), ClientError> {
+        {
+            let mut mail = lock(&self.mail);
+            mail.open()?;
+            if mail.requests.len() >= self.sizes.mailbox {
+                return Err(ClientError::Busy {
+                    limit: self.sizes.mailbox,
+                });
+            }
+            mail.requests.push(request);
+        }
+        self.signal.raise();
+        Ok(())
     }
 
     /// Set when something has changed that a status shows.
@@ -325,6 +348,7 @@ impl Shared {
         Post {
             touched: std::mem::take(&mut mail.touched),
             asks: std::mem::take(&mut mail.asks),
+            requests: std::mem::take(&mut mail.requests),
             limit: mail.limit,
         }
     }
@@ -373,6 +397,7 @@ impl Shared {
         let mut commands = std::mem::take(&mut mail.commands);
         let touched = std::mem::take(&mut mail.touched);
         let asks = std::mem::take(&mut mail.asks);
+        let requests = std::mem::take(&mut mail.requests);
         let subscribers = std::mem::take(&mut mail.subscribers);
         let mourners = std::mem::take(&mut mail.mourners);
         let watchers = std::mem::take(&mut mail.watchers);
@@ -380,6 +405,7 @@ impl Shared {
         drop(touched);
         commands.drain().for_each(|(_, cell)| cell.close());
         asks.into_iter().for_each(Ask::close);
+        requests.into_iter().for_each(Request::close);
         subscribers
             .into_iter()
             .filter_map(|queue| queue.upgrade())

@@ -9,6 +9,7 @@ use peerhold_core::{ClusterKey, Config, ConfigError, NodeId, PeerAddr, Ticket};
 use peerhold_store::{OpenError, StoreConfig};
 use peerhold_tls::Limits;
 
+use crate::foreverstore::ForeverstoreConfig;
 use crate::os::KeyError;
 
 /// The least of every buffer, in bytes: with less, waking those who wait for
@@ -100,7 +101,7 @@ pub struct HostConfig {
     /// instance because it has no more file descriptors.
     pub accept_pause: Duration,
     /// File descriptors that this node may have at once: sockets, and files.
-    /// What the other limits come to ([`HostConfig::descriptors`]) must fit
+    /// What the other limits come to ([`HostConfig::descriptors_needed`]) must fit
     /// into it, and it into what the process may have.
     pub descriptors: u64,
     /// How often the node is told the wall clock.
@@ -114,6 +115,9 @@ pub struct HostConfig {
     /// written or read, and the plaintext of every file that is put**, see
     /// [`peerhold_core::tape`]. It is made readable by its owner only.
     pub tape: Option<PathBuf>,
+    /// Speaks the Go program's language too, on addresses of its own: **in the
+    /// clear, with whoever comes**. See [`crate::foreverstore`] before setting it.
+    pub foreverstore: Option<ForeverstoreConfig>,
 }
 
 impl HostConfig {
@@ -147,6 +151,7 @@ impl HostConfig {
             descriptors: 512,
             wall_interval: Duration::from_secs(5),
             tape: None,
+            foreverstore: None,
         })
     }
 
@@ -163,11 +168,13 @@ impl HostConfig {
 
     /// How many file descriptors the node may have at once by its other limits:
     /// its connections and one that is turned away, its listeners, what a
-    /// runtime waits with, the tape, and the store's.
+    /// runtime waits with, the tape, the second port's, and the store's.
     pub fn descriptors_needed(&self) -> u64 {
-        let sockets = self.node.limits.connections as usize + 1 + self.listen.len();
+        let sockets = self.node.limits.connections as usize + 1 + self.listens().len();
         let own = RUNTIME_DESCRIPTORS + usize::from(self.tape.is_some());
-        (sockets + own + self.store.descriptors(self.workers.max(1))) as u64
+        let port = self.foreverstore.as_ref();
+        let port = port.map_or(0, ForeverstoreConfig::descriptors);
+        (sockets + own + port + self.store.descriptors(self.workers.max(1))) as u64
     }
 
     /// The most bytes of memory that the node's buffers come to by its limits,
@@ -189,6 +196,14 @@ impl HostConfig {
             + self.store.cache_bytes
             + 4 * self.store.group_bytes
             + self.read_buffer
+    }
+
+    /// All addresses to listen on, in the order in which a driver numbers its
+    /// listeners: the node's, and then those of the second port.
+    pub fn listens(&self) -> Vec<SocketAddr> {
+        let second = self.foreverstore.iter();
+        let second = second.flat_map(|port| &port.listen);
+        self.listen.iter().chain(second).copied().collect()
     }
 
     /// Checks the values against each other; the node's own are checked when
@@ -234,6 +249,9 @@ impl HostConfig {
                 name,
                 rule: "must be longer than nothing",
             });
+        }
+        if let Some(foreverstore) = &self.foreverstore {
+            foreverstore.check()?;
         }
         let needed = self.descriptors_needed();
         if needed > self.descriptors {
@@ -313,6 +331,14 @@ pub enum StartError {
     #[error("cannot open the store in {}: {source}", path.display())]
     Store {
         /// The data directory.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The second port has no place for its files.
+    #[error("cannot keep files for the Go program's language in {}: {source}", path.display())]
+    Root {
+        /// Its root.
         path: PathBuf,
         /// Why.
         source: OpenError,

@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use peerhold_core::{Busy, CloseReason, ConnId, Input, Instant, NodeId, PeerAddr, Role};
 
 use super::config::is_loopback;
-use super::{Dial, Engine, HostConfig};
+use super::{Dial, Engine, HostConfig, SocketId};
 use crate::client::events::Notice;
+use crate::link::outbox::Outbox;
 use crate::link::{ChannelError, Channels, Data, Link, Stage, Water};
 use crate::os::is_scarcity;
 
@@ -122,25 +123,31 @@ impl Conns {
 
     /// Whether a connection may be read from in this turn. If not, it is listed
     /// in the next one in which it may.
-    fn may_read(&mut self, conn: ConnId) -> bool {
-        let may = self.opening_reads > 0 || !self.is_opening(conn);
-        if !may {
-            self.opening.insert(conn);
+    fn may_read(&mut self, id: SocketId) -> bool {
+        match self.opening(id) {
+            Some(conn) if self.opening_reads == 0 => {
+                self.opening.insert(conn);
+                false
+            }
+            _ => true,
         }
-        may
     }
 
     /// A connection has been read from.
-    fn has_read(&mut self, conn: ConnId) {
-        if self.is_opening(conn) {
+    fn has_read(&mut self, id: SocketId) {
+        if self.opening(id).is_some() {
             self.opening_reads = self.opening_reads.saturating_sub(1);
         }
     }
 
-    /// Whether somebody has come by it who has not said yet who that is.
-    fn is_opening(&self, conn: ConnId) -> bool {
-        let link = self.links.get(&conn);
-        link.is_some_and(|link| link.stage() == Stage::Opening && link.role() == Role::Listener)
+    /// A connection by which somebody has come who has not said yet who that is.
+    fn opening(&self, id: SocketId) -> Option<ConnId> {
+        let SocketId::Session(conn) = id else {
+            return None;
+        };
+        let link = self.links.get(&conn)?;
+        let opens = link.stage() == Stage::Opening && link.role() == Role::Listener;
+        opens.then_some(conn)
     }
 
     /// A turn begins: lists those who have waited for it. Whether others still
@@ -177,7 +184,7 @@ impl Conns {
 impl Engine {
     /// A socket was accepted. Its connection's name, or nothing if the node
     /// has as many connections as it may: the socket is to be dropped.
-    pub fn accept(&mut self) -> Option<ConnId> {
+    pub fn accept(&mut self) -> Option<SocketId> {
         let now = self.tell_time();
         if self.conns.parting {
             return None;
@@ -197,19 +204,27 @@ impl Engine {
         link.start();
         self.conns.insert(conn, link, now);
         self.conns.change(conn);
-        Some(conn)
+        Some(conn.into())
     }
 
     /// The next stream to open. It is to be reported with
     /// [`Engine::dialled`] or [`Engine::dial_failed`], or given up when
     /// [`Engine::poll_close`] names it.
     pub fn poll_dial(&mut self) -> Option<Dial> {
-        self.conns.dials.pop_front()
+        let dial = self.conns.dials.pop_front();
+        dial.or_else(|| self.port.as_mut()?.poll_dial())
     }
 
     /// A dialled stream stands. `false`: it is not wanted any more.
-    pub fn dialled(&mut self, conn: ConnId) -> bool {
-        self.tell_time();
+    pub fn dialled(&mut self, id: SocketId) -> bool {
+        let now = self.tell_time();
+        let conn = match id {
+            SocketId::Session(conn) => conn,
+            SocketId::Foreverstore(peer) => {
+                let port = self.port.as_mut();
+                return port.is_some_and(|port| port.dialled(now, peer));
+            }
+        };
         match self.conns.links.get_mut(&conn) {
             Some(link) if link.stage() == Stage::Dialling => link.start(),
             _ => return false,
@@ -220,22 +235,23 @@ impl Engine {
 
     /// A dial came to nothing. Subscribers are told if that was for want of
     /// something of this machine's.
-    pub fn dial_failed(&mut self, conn: ConnId, error: &io::Error) {
-        self.tell_time();
+    pub fn dial_failed(&mut self, id: SocketId, error: &io::Error) {
         if is_scarcity(error) {
             self.notice(&Notice::Dial(error.to_string()));
         }
-        self.lost(conn, CloseReason::Reset);
+        self.closed(id, CloseReason::Reset);
     }
 
     /// The next connection that has something to write, or may be read from
     /// again.
-    pub fn poll_changed(&mut self) -> Option<ConnId> {
+    pub fn poll_changed(&mut self) -> Option<SocketId> {
         loop {
-            let conn = self.conns.changed.pop_front()?;
+            let Some(conn) = self.conns.changed.pop_front() else {
+                return self.port.as_mut()?.poll_changed().map(SocketId::from);
+            };
             if let Some(link) = self.conns.links.get_mut(&conn) {
                 link.listed = false;
-                return Some(conn);
+                return Some(conn.into());
             }
         }
     }
@@ -243,28 +259,35 @@ impl Engine {
     /// The next connection to whose socket nothing more is written: it is to
     /// be shut down for writing, and still be read from until it ends. So the
     /// peer gets all that was sent before the socket is closed.
-    pub fn poll_shut(&mut self) -> Option<ConnId> {
+    pub fn poll_shut(&mut self) -> Option<SocketId> {
         loop {
             let conn = self.conns.shuts.pop_front()?;
             if self.conns.links.contains_key(&conn) {
-                return Some(conn);
+                return Some(conn.into());
             }
         }
     }
 
     /// The next connection whose socket is to be closed. The engine has
     /// forgotten it.
-    pub fn poll_close(&mut self) -> Option<ConnId> {
-        self.conns.closes.pop_front()
+    pub fn poll_close(&mut self) -> Option<SocketId> {
+        let closed = self.conns.closes.pop_front().map(SocketId::from);
+        closed.or_else(|| self.port.as_mut()?.poll_close().map(SocketId::from))
     }
 
     /// How many bytes may be read from this connection's socket now. 0: leave
     /// them there, so that the peer is slowed down.
-    pub fn read_space(&self, conn: ConnId) -> usize {
-        self.conns
-            .links
-            .get(&conn)
-            .map_or(0, |link| link.read_space(self.node.read_budget(conn)))
+    pub fn read_space(&self, id: SocketId) -> usize {
+        match id {
+            SocketId::Session(conn) => self
+                .conns
+                .links
+                .get(&conn)
+                .map_or(0, |link| link.read_space(self.node.read_budget(conn))),
+            SocketId::Foreverstore(peer) => {
+                self.port.as_ref().map_or(0, |port| port.read_space(peer))
+            }
+        }
     }
 
     /// Reads once from a connection's socket, at most `max` bytes. 0 is the
@@ -278,57 +301,73 @@ impl Engine {
     /// nothing; with any other the engine closes the connection.
     pub fn read_from(
         &mut self,
-        conn: ConnId,
+        id: SocketId,
         socket: &mut impl Read,
         max: usize,
     ) -> io::Result<usize> {
-        let max = self.read_space(conn).min(max);
-        if max == 0 || !self.conns.may_read(conn) {
+        let max = self.read_space(id).min(max);
+        if max == 0 || !self.conns.may_read(id) {
             return Ok(0);
         }
         let read = socket.read(self.conns.space(max));
         if read.is_ok() {
-            self.conns.has_read(conn);
+            self.conns.has_read(id);
         }
         match read {
             Ok(0) => {
-                self.tell_time();
-                let reason = self
-                    .conns
-                    .links
-                    .get(&conn)
-                    .map_or(CloseReason::Eof, Link::ended);
-                self.lost(conn, reason);
+                let reason = self.ending_of(id);
+                self.closed(id, reason);
                 Ok(0)
             }
-            Ok(count) if count <= COPY_MAX || self.copies(conn) => {
+            Ok(count) if count <= COPY_MAX || self.copies(id) => {
                 // Stays the buffer of the reads to come.
                 let buffer = std::mem::take(&mut self.conns.buffer);
-                self.take_in(conn, Data::Borrowed(&buffer[..count]));
+                self.take_in(id, Data::Borrowed(&buffer[..count]));
                 self.conns.buffer = buffer;
                 Ok(count)
             }
             Ok(count) => {
                 let data = self.conns.filled(count);
-                self.take_in(conn, Data::Owned(data));
+                self.take_in(id, Data::Owned(data));
                 Ok(count)
             }
-            Err(error) => Err(self.broken(conn, error)),
+            Err(error) => Err(self.broken(id, error)),
         }
     }
 
-    fn copies(&self, conn: ConnId) -> bool {
-        self.conns.links.get(&conn).is_some_and(Link::copies)
+    /// How a stream has ended whose socket reports its end.
+    fn ending_of(&self, id: SocketId) -> CloseReason {
+        let link = match id {
+            SocketId::Session(conn) => self.conns.links.get(&conn),
+            SocketId::Foreverstore(_) => None,
+        };
+        link.map_or(CloseReason::Eof, Link::ended)
+    }
+
+    fn copies(&self, id: SocketId) -> bool {
+        match id {
+            SocketId::Session(conn) => self.conns.links.get(&conn).is_some_and(Link::copies),
+            SocketId::Foreverstore(_) => false,
+        }
     }
 
     /// Bytes came from a connection's socket: for drivers that have read
     /// them by themselves.
-    pub fn received(&mut self, conn: ConnId, data: Bytes) {
-        self.take_in(conn, Data::Owned(data));
+    pub fn received(&mut self, id: SocketId, data: Bytes) {
+        self.take_in(id, Data::Owned(data));
     }
 
-    fn take_in(&mut self, conn: ConnId, data: Data<'_>) {
+    fn take_in(&mut self, id: SocketId, data: Data<'_>) {
         let now = self.tell_time();
+        let conn = match id {
+            SocketId::Session(conn) => conn,
+            SocketId::Foreverstore(peer) => {
+                if let Some(port) = &mut self.port {
+                    port.received(now, peer, data.into_bytes());
+                }
+                return;
+            }
+        };
         let Some(link) = self.conns.links.get_mut(&conn) else {
             return;
         };
@@ -363,35 +402,45 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::read_from`].
-    pub fn write_to(&mut self, conn: ConnId, socket: &mut impl Write) -> io::Result<usize> {
-        let Some(link) = self.conns.links.get_mut(&conn) else {
+    pub fn write_to(&mut self, id: SocketId, socket: &mut impl Write) -> io::Result<usize> {
+        let Some(outbox) = self.outbox(id).filter(|outbox| !outbox.is_empty()) else {
             return Ok(0);
         };
-        if link.outbox().is_empty() {
-            return Ok(0);
-        }
-        match link.outbox().write_to(socket) {
-            Ok(0) => Err(self.broken(conn, io::ErrorKind::WriteZero.into())),
+        match outbox.write_to(socket) {
+            Ok(0) => Err(self.broken(id, io::ErrorKind::WriteZero.into())),
             Ok(count) => {
-                self.wrote(conn, count);
+                self.wrote(id, count);
                 Ok(count)
             }
-            Err(error) => Err(self.broken(conn, error)),
+            Err(error) => Err(self.broken(id, error)),
+        }
+    }
+
+    fn outbox(&self, id: SocketId) -> Option<&Outbox> {
+        match id {
+            SocketId::Session(conn) => self.conns.links.get(&conn).map(Link::outbox),
+            SocketId::Foreverstore(peer) => self.port.as_ref()?.outbox(peer),
         }
     }
 
     /// What is to be written to a connection's socket, in order: for drivers
     /// that write by themselves, and then call [`Engine::wrote`].
-    pub fn to_write(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
-        self.conns
-            .links
-            .get(&conn)
-            .into_iter()
-            .flat_map(|link| link.outbox().slices())
+    pub fn to_write(&self, id: SocketId) -> impl Iterator<Item = &[u8]> {
+        self.outbox(id).into_iter().flat_map(Outbox::slices)
     }
 
     /// So many bytes of [`Engine::to_write`] were written.
-    pub fn wrote(&mut self, conn: ConnId, count: usize) {
+    pub fn wrote(&mut self, id: SocketId, count: usize) {
+        let conn = match id {
+            SocketId::Session(conn) => conn,
+            SocketId::Foreverstore(peer) => {
+                let now = self.tell_time();
+                if let Some(port) = &mut self.port {
+                    port.wrote(now, peer, count);
+                }
+                return;
+            }
+        };
         let Some(link) = self.conns.links.get_mut(&conn) else {
             return;
         };
@@ -405,27 +454,30 @@ impl Engine {
     }
 
     /// Whether there is something to write to a connection's socket.
-    pub fn wants_write(&self, conn: ConnId) -> bool {
-        self.conns
-            .links
-            .get(&conn)
-            .is_some_and(|link| !link.outbox().is_empty())
+    pub fn wants_write(&self, id: SocketId) -> bool {
+        self.outbox(id).is_some_and(|outbox| !outbox.is_empty())
     }
 
     /// A connection's socket has ended, for drivers that read by themselves.
-    pub fn closed(&mut self, conn: ConnId, reason: CloseReason) {
-        self.tell_time();
-        self.lost(conn, reason);
+    pub fn closed(&mut self, id: SocketId, reason: CloseReason) {
+        let now = self.tell_time();
+        match id {
+            SocketId::Session(conn) => self.lost(conn, reason),
+            SocketId::Foreverstore(peer) => {
+                if let Some(port) = &mut self.port {
+                    port.closed(now, peer);
+                }
+            }
+        }
     }
 
     /// A socket gave an error: harmless, or the end of its connection.
-    fn broken(&mut self, conn: ConnId, error: io::Error) -> io::Error {
+    fn broken(&mut self, id: SocketId, error: io::Error) -> io::Error {
         if !matches!(
             error.kind(),
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
         ) {
-            self.tell_time();
-            self.lost(conn, CloseReason::Reset);
+            self.closed(id, CloseReason::Reset);
         }
         error
     }
@@ -493,6 +545,7 @@ impl Engine {
             // There is no time for it any more.
             _ if self.conns.parting => self.lost(conn, CloseReason::Local),
             Ok(to) if self.conns.channels.reach_out() || is_loopback(&to) => {
+                let conn = conn.into();
                 self.conns.dials.push_back(Dial { conn, addr: to });
             }
             _ => {
@@ -570,6 +623,9 @@ impl Engine {
     /// Closes every connection; with `linger` what is queued is sent first.
     pub(super) fn part(&mut self, linger: bool) {
         self.conns.parting = true;
+        if let Some(port) = &mut self.port {
+            port.part(self.now);
+        }
         let conns: Vec<ConnId> = self.conns.links.keys().copied().collect();
         for conn in conns {
             if linger {

@@ -10,6 +10,7 @@ use peerhold_core::{CloseReason, ConnId, Instant};
 
 use super::Engine;
 use crate::client::events::Notice;
+use crate::foreverstore::PeerId;
 
 /// Sockets that one listener hands over in one round.
 const ACCEPT_MAX: usize = 16;
@@ -43,6 +44,28 @@ impl Pauses {
     }
 }
 
+/// A connection's name between engine and driver, whichever language is spoken
+/// on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SocketId {
+    /// It carries, or is to carry, a session.
+    Session(ConnId),
+    /// The Go program's language is spoken on it.
+    Foreverstore(PeerId),
+}
+
+impl From<PeerId> for SocketId {
+    fn from(peer: PeerId) -> Self {
+        Self::Foreverstore(peer)
+    }
+}
+
+impl From<ConnId> for SocketId {
+    fn from(conn: ConnId) -> Self {
+        Self::Session(conn)
+    }
+}
+
 impl Engine {
     /// Takes what connections a listener has: calls `next` until it is
     /// `Pending`, and then it has to see to it that the listener is listed
@@ -57,7 +80,7 @@ impl Engine {
         &mut self,
         listener: usize,
         mut next: impl FnMut() -> Poll<io::Result<S>>,
-        mut each: impl FnMut(ConnId, S),
+        mut each: impl FnMut(SocketId, S),
     ) -> bool {
         if self.pauses.until.contains_key(&listener) {
             return false;
@@ -66,7 +89,7 @@ impl Engine {
             match next() {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(socket)) => {
-                    if let Some(conn) = self.accept() {
+                    if let Some(conn) = self.accept_at(listener) {
                         each(conn, socket);
                     }
                 }
@@ -87,6 +110,16 @@ impl Engine {
         true
     }
 
+    /// Listeners behind those of [`HostConfig::listen`](super::HostConfig::listen)
+    /// are the other port's.
+    fn accept_at(&mut self, listener: usize) -> Option<SocketId> {
+        if listener < self.settings.listeners || self.port.is_none() {
+            return self.accept();
+        }
+        let now = self.tell_time();
+        self.port.as_mut()?.accept(now).map(SocketId::from)
+    }
+
     /// The next listener whose pause is over: it is to be tried again.
     pub fn poll_listener(&mut self) -> Option<usize> {
         self.pauses.over.pop_front()
@@ -100,7 +133,7 @@ impl Engine {
     /// connection is listed when it is; if it fails, the connection is over.
     pub fn read_some(
         &mut self,
-        conn: ConnId,
+        conn: SocketId,
         socket: &mut impl Read,
         ready: impl FnMut() -> Poll<io::Result<()>>,
     ) -> bool {
@@ -118,7 +151,7 @@ impl Engine {
     /// which is `true`. `ready` is as for [`Engine::read_some`].
     pub fn write_some(
         &mut self,
-        conn: ConnId,
+        conn: SocketId,
         socket: &mut impl Write,
         ready: impl FnMut() -> Poll<io::Result<()>>,
     ) -> bool {
@@ -129,7 +162,7 @@ impl Engine {
     /// none or a round's share is moved, which is `true`.
     fn some(
         &mut self,
-        conn: ConnId,
+        conn: SocketId,
         mut ready: impl FnMut() -> Poll<io::Result<()>>,
         mut step: impl FnMut(&mut Self, usize) -> io::Result<usize>,
     ) -> bool {
@@ -245,7 +278,7 @@ mod tests {
     #[test]
     fn of_many_who_open_a_few_are_read_from_in_a_turn_and_all_have_theirs() {
         let (_client, mut engine) = open(Duration::from_secs(60));
-        let conns: Vec<ConnId> = (0..9).map(|_| engine.accept().unwrap()).collect();
+        let conns: Vec<SocketId> = (0..9).map(|_| engine.accept().unwrap()).collect();
         while engine.poll_changed().is_some() {}
         let read = |engine: &mut Engine, conn| {
             let one = engine.read_from(conn, &mut Dribbling, 1).unwrap();
@@ -256,7 +289,7 @@ mod tests {
         let mut had = 2;
         while had < conns.len() {
             let more = engine.turn().more;
-            let listed: Vec<ConnId> = std::iter::from_fn(|| engine.poll_changed()).collect();
+            let listed: Vec<SocketId> = std::iter::from_fn(|| engine.poll_changed()).collect();
             assert!((1..=2).contains(&listed.len()), "{listed:?}");
             assert!(listed.iter().all(|conn| read(&mut engine, *conn)));
             had += listed.len();

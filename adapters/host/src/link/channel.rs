@@ -82,7 +82,7 @@ pub(crate) enum Data<'a> {
 }
 
 impl Data<'_> {
-    fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),

@@ -57,7 +57,7 @@ impl Secure {
         outbox: &mut Outbox,
     ) -> Result<(), ChannelError> {
         for part in data.chunks(PIECE) {
-            let mut piece = BytesMut::with_capacity(part.len());
+            let mut piece = BytesMut::with_capacity(part.len() + self.channel.pending());
             let taken = self.channel.receive(part, &mut piece);
             if piece.len() < piece.capacity() / 2 {
                 // A little does not keep a large buffer.

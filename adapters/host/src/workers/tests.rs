@@ -140,7 +140,7 @@ fn large() -> DiskOp {
 }
 
 fn submit(workers: &Workers, ops: impl Into<Vec<DiskOp>>) {
-    workers.submit(&mut Vec::new(), &mut ops.into());
+    workers.submit(&mut Vec::new(), &mut ops.into(), &mut Vec::new());
 }
 
 #[test]

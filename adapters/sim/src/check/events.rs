@@ -18,6 +18,18 @@ pub(crate) struct Suspects {
     pub(crate) failing: BTreeSet<usize>,
     /// A disk was set back.
     pub(crate) set_back: bool,
+    /// Machines that may be newcomers to their own nodes.
+    pub(crate) newcomers: BTreeSet<usize>,
+}
+
+impl Suspects {
+    /// A machine's disk loses what its node was: it may even give the versions
+    /// again that it has given.
+    pub(crate) fn lose(&mut self, at: usize) {
+        self.disks.insert(at);
+        self.newcomers.insert(at);
+        self.set_back = true;
+    }
 }
 
 /// Whether a peer that does nothing wrong may end a session so.

@@ -1,5 +1,6 @@
 //! Holding answers against what is known.
 
+mod books;
 mod events;
 mod lists;
 mod reads;
@@ -8,9 +9,10 @@ mod stores;
 mod tests;
 mod writes;
 
+pub(crate) use self::books::is_written_down;
 pub(crate) use self::events::{Suspects, look_at_event};
 pub(crate) use self::reads::Wish;
-pub(crate) use self::stores::{Stores, chunks, holders, is_kept, is_sealed};
+pub(crate) use self::stores::{Expected, Stores, chunks, holders, is_kept, is_sealed};
 pub(crate) use self::writes::is_unknown;
 
 use crate::model::Moment;

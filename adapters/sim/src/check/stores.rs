@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use peerhold_core::disk::StoredRecord;
-use peerhold_core::seal::{ChunkBuffer, SignedHead, seal_chunk};
+use peerhold_core::seal::{ChunkBuffer, INLINE_MAX, SignedHead, seal_chunk};
 use peerhold_core::{BlobId, Reader};
 use peerhold_store::vfs::{Kind, Vfs, VfsFile};
 
 use super::{Check, holds};
 use crate::cluster::Cluster;
-use crate::model::{CANARY, Fate, Model};
+use crate::model::{CANARY, Fate, Model, Named, Write};
 use crate::secret::contains;
 use crate::violation::Invariant::{Authority, Durability, Honesty, Integrity, Keys, Secrecy};
 
@@ -88,14 +88,24 @@ impl Stores {
     }
 }
 
+/// What is needed to know where copies must be.
+#[derive(Debug)]
+pub(crate) struct Expected<'a> {
+    pub(crate) suspects: &'a BTreeSet<usize>,
+    /// R and W.
+    pub(crate) copies: (u8, u8),
+    /// Bytes of a chunk, and what it is padded to.
+    pub(crate) chunk: (usize, usize),
+    /// Nodes have dropped copies of blobs, down to W.
+    pub(crate) forgot: bool,
+}
+
 /// Everything that has been acknowledged is where it must be, now that all
 /// machines are on and nothing is owed.
-pub(crate) fn is_kept(
-    cluster: &Cluster,
-    model: &Model,
-    suspects: &BTreeSet<usize>,
-    copies: (u8, u8),
-) -> Check {
+pub(crate) fn is_kept(cluster: &Cluster, model: &Model, expected: &Expected<'_>) -> Check {
+    let Expected {
+        suspects, copies, ..
+    } = *expected;
     for (name, named) in model.names.iter().enumerate() {
         for (number, write) in named.writes.iter().enumerate() {
             let Some(version) = write.version else {
@@ -119,7 +129,31 @@ pub(crate) fn is_kept(
             holds(found >= usize::from(needed), invariant, || {
                 format!("name {name} has {found} of {needed} copies of write {number}: {write:?}")
             })?;
+            let needed = if expected.forgot { copies.1 } else { needed };
+            are_blobs_kept(cluster, named, write, expected, needed)?;
         }
+    }
+    Ok(())
+}
+
+/// The same of a file's chunks.
+fn are_blobs_kept(
+    cluster: &Cluster,
+    named: &Named,
+    write: &Write,
+    expected: &Expected<'_>,
+    needed: u8,
+) -> Check {
+    let content = write.content.filter(|content| content.size > INLINE_MAX);
+    let Some(content) = content else {
+        return Ok(());
+    };
+    let (chunk, pad) = expected.chunk;
+    for blob in chunks(named.reader(), &content.bytes(), chunk, pad) {
+        let found = holders(cluster, expected.suspects, |at| cluster.has_blob(at, blob));
+        holds(found >= usize::from(needed), Durability, || {
+            format!("a chunk has {found} of {needed} copies: {write:?}")
+        })?;
     }
     Ok(())
 }

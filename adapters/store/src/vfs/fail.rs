@@ -91,6 +91,11 @@ impl<V: Vfs> Vfs for FailAfter<V> {
         Ok(self.file(self.inner.open(path)?))
     }
 
+    fn open_read(&self, path: &str) -> io::Result<Self::File> {
+        self.fuse.call()?;
+        Ok(self.file(self.inner.open_read(path)?))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.fuse.call()?;
         self.inner.rename(from, to)

@@ -36,6 +36,11 @@ impl OsVfs {
         Ok(Self { root, dir })
     }
 
+    /// Where it is, without links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn join(&self, path: &str) -> PathBuf {
         if path.is_empty() {
             self.root.clone()
@@ -54,6 +59,20 @@ impl OsVfs {
             }
         }
         Ok(self.join(path))
+    }
+
+    fn open_with(&self, path: &str, options: &OpenOptions) -> io::Result<File> {
+        let path = self.inside(path)?;
+        match options.open(&path) {
+            Ok(file) if file.metadata()?.is_file() => Ok(file),
+            Ok(_) => Err(not_ours("not a regular file")),
+            // A link, a directory or an idle pipe is refused by open itself,
+            // each with an error of its own.
+            Err(error) => match path.symlink_metadata() {
+                Ok(meta) if !meta.is_file() => Err(not_ours("not a regular file")),
+                _ => Err(error),
+            },
+        }
     }
 }
 
@@ -81,17 +100,11 @@ impl Vfs for OsVfs {
     }
 
     fn open(&self, path: &str) -> io::Result<File> {
-        let path = self.inside(path)?;
-        match options().open(&path) {
-            Ok(file) if file.metadata()?.is_file() => Ok(file),
-            Ok(_) => Err(not_ours("not a regular file")),
-            // A link, a directory or an idle pipe is refused by open itself,
-            // each with an error of its own.
-            Err(error) => match path.symlink_metadata() {
-                Ok(meta) if !meta.is_file() => Err(not_ours("not a regular file")),
-                _ => Err(error),
-            },
-        }
+        self.open_with(path, &options())
+    }
+
+    fn open_read(&self, path: &str) -> io::Result<File> {
+        self.open_with(path, options().write(false))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

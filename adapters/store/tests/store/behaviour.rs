@@ -284,15 +284,31 @@ fn reads_are_answered_by_prepare_and_writes_are_not() {
 }
 
 #[test]
+fn a_claim_waits_for_a_commit_only_where_there_is_something_to_write() {
+    let store = open(MemVfs::new());
+    let (held, other) = (bytes(1, 100), bytes(2, 100));
+    one(&store, put_blob(&held, 1)).unwrap();
+    let look = |blob| store.prepare(DiskOp::detached(DiskKind::Claim(claim(blob, 2))));
+    assert!(matches!(look(&held), Prepared::Write(_)));
+    let Prepared::Done(done) = look(&other) else {
+        panic!("a claim on what is not held writes nothing");
+    };
+    let not_held = Ok(DiskData::Claimed { held: false });
+    assert_eq!(*done.result(), not_held);
+    assert_eq!(store.stats().claims, 1);
+}
+
+#[test]
 fn completions_come_in_the_order_of_the_batch() {
     let store = open(MemVfs::new());
-    let blob = bytes(1, 100);
+    let (blob, held) = (bytes(1, 100), bytes(2, 100));
+    one(&store, put_blob(&held, 1)).unwrap();
     let done = run(
         &store,
         vec![
             DiskKind::GetBlob(BlobId([1; 32])),
             put_blob(&blob, 1),
-            DiskKind::Claim(claim(&blob, 2)),
+            DiskKind::Claim(claim(&held, 2)),
         ],
     );
     let expected = [

@@ -5,7 +5,11 @@ mod compaction;
 #[cfg(unix)]
 mod damage;
 mod faults;
+#[cfg(unix)]
+mod foreverstore;
 mod format;
+#[cfg(unix)]
+mod instead;
 mod listing;
 mod model;
 #[cfg(unix)]

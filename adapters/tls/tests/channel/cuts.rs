@@ -13,7 +13,9 @@ fn give(to: &mut Channel, mut data: &[u8], cuts: &[u8], plaintext: &mut BytesMut
     let mut cuts = cuts.iter().map(|cut| usize::from(*cut) + 1).cycle();
     while !data.is_empty() {
         let (part, rest) = data.split_at(cuts.next().unwrap_or(1).min(data.len()));
+        let room = plaintext.len() + part.len() + to.pending();
         to.receive(part, plaintext).unwrap();
+        assert!(plaintext.len() <= room);
         data = rest;
     }
 }
@@ -162,8 +164,7 @@ fn a_stream_cut_off_anywhere_is_noticed() {
 
 #[test]
 fn a_changed_byte_anywhere_in_a_record_breaks_the_channel_for_good() {
-    // The version in a record's header is not looked at by anybody.
-    for at in (0..60).filter(|at| !matches!(at, 1 | 2)) {
+    for at in 0..60 {
         let (mut dialer, mut listener) = open_pair();
         let mut wire = sealed(&mut dialer, &[3; 38]);
         assert_eq!(wire.len(), 60);

@@ -10,6 +10,7 @@ use super::super::ctx::{Ctx, Timer};
 use super::super::task::{JobTask, No, Step, Waiter};
 use super::record::Record;
 use super::{PutOp, again};
+use crate::bug::{self, Bug};
 use crate::disk::{Claim, DiskError, RecordKey};
 use crate::error::{OpError, QuotaOf};
 use crate::id::{BlobId, NodeId};
@@ -187,7 +188,8 @@ impl PutOp {
         let Some(blob) = self.blobs.get_mut(&number) else {
             return;
         };
-        let enough = blob.copies.durable() >= usize::from(ctx.config.durable);
+        let needed = usize::from(ctx.config.durable) - usize::from(bug::on(Bug::BlobQuorumShort));
+        let enough = blob.copies.durable() >= needed;
         if enough && !blob.counted {
             blob.counted = true;
             self.durable += blob.len;
@@ -225,6 +227,9 @@ impl PutOp {
         if let Some(claim) = blob.claim {
             // A file with equal chunks owes one copy for all of them.
             for (target, _) in blob.copies.failed() {
+                if bug::on(Bug::BlobNotOwed) {
+                    break;
+                }
                 ctx.owing += usize::from(self.owed.insert((target, claim)));
             }
         }

@@ -11,6 +11,7 @@ use super::super::task::{JobTask, Step, Waiter};
 use super::blobs::{lack_space, over_quota};
 use super::bytes::Buffer;
 use super::{Kind, PutOp, again};
+use crate::bug::{self, Bug};
 use crate::disk::{Debt, DiskError, Owed, StoredRecord};
 use crate::error::OpError;
 use crate::id::NodeId;
@@ -57,7 +58,7 @@ impl PutOp {
         let Some(seen) = self.seen else { return };
         //# WRITE-2: A record MUST NOT be sent to any replica before every blob below
         //# its root is durable at W of its replicas.
-        if self.over || self.sealing_record || !self.ended || !self.blobs.is_empty() {
+        if self.over || self.sealing_record || !self.ended || self.awaits_blobs() {
             return;
         }
         let (meta, content) = match (&self.kind, &mut self.buffer, self.tree.root()) {
@@ -79,6 +80,7 @@ impl PutOp {
         //# too.
         let noted = ctx.seen.get(&self.key);
         let seen = noted.map_or(seen, |noted| noted.version.max(seen));
+        let seen = bug::or(Bug::VersionNotRaised, Version::ZERO, seen);
         let Some(version) = ctx.next_version(seen) else {
             return self.fail(ctx, OpError::NoVersion(seen));
         };
@@ -100,6 +102,11 @@ impl PutOp {
             Work::SealRecord(Box::new(work)),
             JobTask::Op(self.id, Step::Record),
         );
+    }
+
+    /// Whether blobs are on their way that the record stands for.
+    fn awaits_blobs(&self) -> bool {
+        !self.blobs.is_empty() && !bug::on(Bug::RecordFirst)
     }
 
     fn meta(&self, ctx: &Ctx) -> Meta {
@@ -154,8 +161,9 @@ impl PutOp {
             return;
         };
         let copies = record.copies.durable();
-        let enough = copies >= usize::from(ctx.config.durable);
         let settled = record.copies.is_settled();
+        let needed = usize::from(ctx.config.durable) - usize::from(bug::on(Bug::RecordQuorumShort));
+        let enough = copies >= needed || (settled && bug::on(Bug::FailedAsDone));
         if settled && !enough {
             if over_quota(&record.copies, usize::from(ctx.config.durable))
                 && let Some(over) = self.over_quota()
@@ -178,7 +186,8 @@ impl PutOp {
                 .failed()
                 .map(|(target, _)| Debt { target, owed })
                 .collect();
-            if !owed.is_empty() && !core::mem::replace(&mut self.record_owed, true) {
+            let owes = !owed.is_empty() && !bug::on(Bug::RecordNotOwed);
+            if owes && !core::mem::replace(&mut self.record_owed, true) {
                 self.owe(ctx, owed);
             }
         }

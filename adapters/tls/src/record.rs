@@ -1,0 +1,424 @@
+//! Records of a channel that stands (RFC 8446, section 5): sealed and opened
+//! in place, in the buffers that the caller gives.
+//!
+//! The library makes the keys, these and all later ones. Its own records would
+//! copy each byte four times more, which takes as long as the cipher.
+
+use std::io::IoSlice;
+
+use aws_lc_rs::aead::{
+    AES_256_GCM, Aad, Nonce, TlsProtocolId, TlsRecordOpeningKey, TlsRecordSealingKey,
+};
+use bytes::{BufMut, BytesMut};
+use rustls::client::ClientConnectionData;
+use rustls::crypto::cipher::{self, Iv};
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+use rustls::{ConnectionTrafficSecrets, Error, ExtractedSecrets};
+
+use crate::error::{Alert, ChannelError};
+
+/// Plaintext in one record.
+pub(crate) const FRAGMENT_MAX: usize = 1 << 14;
+pub(crate) const HEADER: usize = 5;
+const TAG: usize = 16;
+/// What this node's records add to their plaintext: header, content type and
+/// tag.
+pub(crate) const OVERHEAD: usize = HEADER + 1 + TAG;
+/// The most bytes that a record of a peer's has on the wire: until so many
+/// have come there may be no plaintext (RFC 8446, section 5.2).
+pub const RECORD_MAX: usize = HEADER + FRAGMENT_MAX + 256;
+/// The most records that one key may seal (RFC 8446, section 5.5, less a
+/// reserve).
+const KEY_RECORDS_MAX: u64 = 1 << 24;
+/// How often a peer may change its key without a byte of plaintext between.
+const UPDATES_MAX: u32 = 32;
+
+/// Kinds of records.
+pub(crate) const CHANGE_CIPHER_SPEC: u8 = 20;
+const ALERT: u8 = 21;
+pub(crate) const HANDSHAKE: u8 = 22;
+const DATA: u8 = 23;
+
+const CLOSE_NOTIFY: u8 = 0;
+const UNEXPECTED_MESSAGE: u8 = 10;
+const BAD_RECORD_MAC: u8 = 20;
+const INTERNAL_ERROR: u8 = 80;
+const USER_CANCELED: u8 = 90;
+
+/// A message KeyUpdate up to its last byte, which asks the peer for the same
+/// or does not.
+const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+
+/// What makes the next key of either direction.
+pub(crate) enum Schedule {
+    Client(KernelConnection<ClientConnectionData>),
+    Server(KernelConnection<ServerConnectionData>),
+}
+
+impl Schedule {
+    fn sealer(&mut self) -> Result<Sealer, ChannelError> {
+        let next = match self {
+            Self::Client(conn) => conn.update_tx_secret(),
+            Self::Server(conn) => conn.update_tx_secret(),
+        };
+        Sealer::new(next.map_err(internal)?)
+    }
+
+    fn opener(&mut self) -> Result<Opener, ChannelError> {
+        let next = match self {
+            Self::Client(conn) => conn.update_rx_secret(),
+            Self::Server(conn) => conn.update_rx_secret(),
+        };
+        Opener::new(next.map_err(internal)?)
+    }
+}
+
+fn internal(_: Error) -> ChannelError {
+    ChannelError::Internal
+}
+
+/// What a record was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// There is more plaintext.
+    Plaintext,
+    /// Nothing for the caller, or less than a record.
+    Nothing,
+    /// The peer has ended its side.
+    End,
+}
+
+/// Both directions of a channel that stands.
+pub(crate) struct Records {
+    sealer: Sealer,
+    opener: Opener,
+    schedule: Schedule,
+    /// The end of the handshake, which goes before everything else.
+    says: BytesMut,
+    /// A record of which not all has come.
+    begun: BytesMut,
+    /// How many records one key seals.
+    key_records: u64,
+    /// New keys of the peer's since the last plaintext.
+    updates: u32,
+    /// The peer wants a new key.
+    owes_update: bool,
+    /// Level and number of an alert that is to be sent, the last record of
+    /// this side.
+    owes_alert: Option<[u8; 2]>,
+    /// That record was decided on.
+    ended: bool,
+}
+
+impl Records {
+    /// Those that follow a handshake whose last words, `says`, are not sent
+    /// yet.
+    pub(crate) fn new(
+        says: BytesMut,
+        secrets: ExtractedSecrets,
+        schedule: Schedule,
+        key_records: u64,
+    ) -> Result<Self, ChannelError> {
+        Ok(Self {
+            sealer: Sealer::new(secrets.tx)?,
+            opener: Opener::new(secrets.rx)?,
+            schedule,
+            says,
+            begun: BytesMut::new(),
+            key_records: key_records.clamp(2, KEY_RECORDS_MAX),
+            updates: 0,
+            owes_update: false,
+            owes_alert: None,
+            ended: false,
+        })
+    }
+
+    /// Appends to `out` the records that carry these pieces.
+    pub(crate) fn send(
+        &mut self,
+        mut pieces: &mut [IoSlice<'_>],
+        out: &mut BytesMut,
+    ) -> Result<(), ChannelError> {
+        self.flush(out)?;
+        if self.ended {
+            return Err(ChannelError::Internal);
+        }
+        let mut left: usize = pieces.iter().map(|piece| piece.len()).sum();
+        out.reserve(left + (left / FRAGMENT_MAX + 2) * OVERHEAD);
+        while left > 0 {
+            // The last record by a key is the one that says so.
+            if self.sealer.next + 1 >= self.key_records {
+                self.update(out)?;
+            }
+            let mut room = left.min(FRAGMENT_MAX);
+            left -= room;
+            self.sealer.seal(DATA, out, |out| {
+                while room > 0
+                    && let Some(piece) = pieces.first()
+                {
+                    let part = piece.len().min(room);
+                    out.extend_from_slice(&piece[..part]);
+                    IoSlice::advance_slices(&mut pieces, part);
+                    room -= part;
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Appends to `out` what this side has to say by itself.
+    pub(crate) fn flush(&mut self, out: &mut BytesMut) -> Result<(), ChannelError> {
+        out.extend_from_slice(&std::mem::take(&mut self.says));
+        if std::mem::take(&mut self.owes_update) && !self.ended {
+            self.update(out)?;
+        }
+        match self.owes_alert.take() {
+            Some(alert) => self.sealer.seal(ALERT, out, |out| out.put_slice(&alert)),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends this side.
+    pub(crate) fn close(&mut self) {
+        self.alert([1, CLOSE_NOTIFY]);
+    }
+
+    /// Ends this side because of `error`, which the peer is told where it is
+    /// the peer's.
+    pub(crate) fn fail(&mut self, error: ChannelError) {
+        let number = match error {
+            ChannelError::Damaged => BAD_RECORD_MAC,
+            ChannelError::Malformed => UNEXPECTED_MESSAGE,
+            ChannelError::Internal => INTERNAL_ERROR,
+            _ => return self.ended = true,
+        };
+        self.alert([2, number]);
+    }
+
+    /// How many bytes there are of a record that has not come whole.
+    pub(crate) fn pending(&self) -> usize {
+        self.begun.len()
+    }
+
+    /// Takes the beginning of `data`, at most up to the end of a record, and
+    /// appends to `plaintext` what that holds. How many bytes were taken, and
+    /// what they were.
+    pub(crate) fn take(
+        &mut self,
+        data: &[u8],
+        plaintext: &mut BytesMut,
+    ) -> Result<(usize, Taken), ChannelError> {
+        if self.begun.is_empty() {
+            let whole = wanted(data)?;
+            if whole <= data.len() {
+                return Ok((whole, self.record(&data[..whole], plaintext)?));
+            }
+        }
+        let count = wanted(&self.begun)? - self.begun.len();
+        let count = count.min(data.len());
+        self.begun.extend_from_slice(&data[..count]);
+        let whole = wanted(&self.begun)?;
+        if self.begun.len() < whole {
+            self.begun.reserve(whole - self.begun.len());
+            return Ok((count, Taken::Nothing));
+        }
+        let record = std::mem::take(&mut self.begun);
+        Ok((count, self.record(&record, plaintext)?))
+    }
+}
+
+impl Records {
+    fn alert(&mut self, alert: [u8; 2]) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.owes_alert = Some(alert);
+        }
+    }
+
+    /// Says that a new key follows, and takes it.
+    fn update(&mut self, out: &mut BytesMut) -> Result<(), ChannelError> {
+        //# CHANNEL-11: A side MUST take a new key, with KeyUpdate, before it seals more than 2^24
+        //# records with one. A KeyUpdate that asks for another MUST be answered with one that does
+        //# not.
+        self.sealer.seal(HANDSHAKE, out, |out| {
+            out.put_slice(&KEY_UPDATE);
+            out.put_u8(0);
+        })?;
+        self.sealer = self.schedule.sealer()?;
+        Ok(())
+    }
+
+    /// Opens a whole record.
+    fn record(&mut self, record: &[u8], plaintext: &mut BytesMut) -> Result<Taken, ChannelError> {
+        let start = plaintext.len();
+        let kind = self.opener.open(record, plaintext)?;
+        if kind == DATA {
+            if plaintext.len() == start {
+                return Ok(Taken::Nothing);
+            }
+            self.updates = 0;
+            return Ok(Taken::Plaintext);
+        }
+        let taken = self.control(kind, &plaintext[start..]);
+        plaintext.truncate(start);
+        taken
+    }
+
+    fn control(&mut self, kind: u8, content: &[u8]) -> Result<Taken, ChannelError> {
+        match (kind, content) {
+            (ALERT, [_, CLOSE_NOTIFY]) => return Ok(Taken::End),
+            (ALERT, [_, USER_CANCELED]) => {}
+            (ALERT, [_, number]) => return Err(ChannelError::Alert(Alert(*number))),
+            (HANDSHAKE, [message @ .., asks @ (0 | 1)]) if *message == KEY_UPDATE => {
+                self.updates += 1;
+                if self.updates > UPDATES_MAX {
+                    return Err(ChannelError::TooMuch);
+                }
+                self.opener = self.schedule.opener()?;
+                self.owes_update |= *asks == 1;
+            }
+            //# CHANNEL-12: After the handshake a KeyUpdate, alone in its record, is the only message of
+            //# a handshake; every other, and a record of any other kind than data and alert, is a
+            //# fault.
+            _ => return Err(ChannelError::Malformed),
+        }
+        Ok(Taken::Nothing)
+    }
+}
+
+/// How long the record is that begins so: a header, as long as that has not
+/// come whole.
+fn wanted(begun: &[u8]) -> Result<usize, ChannelError> {
+    let [kind, _, _, high, low, ..] = *begun else {
+        return Ok(HEADER);
+    };
+    let len = usize::from(u16::from_be_bytes([high, low]));
+    match len {
+        _ if kind != DATA => Err(ChannelError::Malformed),
+        // A content type and a tag at least.
+        len if len <= TAG || len > RECORD_MAX - HEADER => Err(ChannelError::Damaged),
+        len => Ok(HEADER + len),
+    }
+}
+
+/// Seals records, each with the number of the one before and 1.
+struct Sealer {
+    key: TlsRecordSealingKey,
+    iv: Iv,
+    next: u64,
+}
+
+impl Sealer {
+    fn new((next, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Self, ChannelError> {
+        // The key goes by its records being numbered from 0, and refuses a
+        // number that it has seen.
+        match secrets {
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } if next == 0 => {
+                let key =
+                    TlsRecordSealingKey::new(&AES_256_GCM, TlsProtocolId::TLS13, key.as_ref());
+                let key = key.map_err(|_| ChannelError::Internal)?;
+                Ok(Self { key, iv, next })
+            }
+            _ => Err(ChannelError::Internal),
+        }
+    }
+
+    /// Appends a record of this kind, whose content `fill` appends. After an
+    /// error `out` is as it was.
+    fn seal(
+        &mut self,
+        kind: u8,
+        out: &mut BytesMut,
+        fill: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), ChannelError> {
+        let start = out.len();
+        out.put_bytes(0, HEADER);
+        fill(out);
+        out.put_u8(kind);
+        let sealed = self.seal_from(start, out);
+        if sealed.is_err() {
+            out.truncate(start);
+        }
+        sealed
+    }
+
+    fn seal_from(&mut self, start: usize, out: &mut BytesMut) -> Result<(), ChannelError> {
+        let (header, content) = out[start..].split_at_mut(HEADER);
+        let len = u16::try_from(content.len() + TAG).map_err(|_| ChannelError::Internal)?;
+        let [high, low] = len.to_be_bytes();
+        // What is sealed has the number of TLS 1.2 (RFC 8446, section 5.2).
+        header.copy_from_slice(&[DATA, 3, 3, high, low]);
+        let nonce = nonce(&self.iv, self.next);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce, Aad::from(header), content)
+            .map_err(|_| ChannelError::Internal)?;
+        self.next += 1;
+        out.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+}
+
+/// Opens records, each with the number of the one before and 1: one that was
+/// left out, put in, sent again or exchanged for another does not open.
+struct Opener {
+    key: TlsRecordOpeningKey,
+    iv: Iv,
+    next: u64,
+}
+
+impl Opener {
+    fn new((next, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Self, ChannelError> {
+        match secrets {
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => {
+                let key =
+                    TlsRecordOpeningKey::new(&AES_256_GCM, TlsProtocolId::TLS13, key.as_ref());
+                let key = key.map_err(|_| ChannelError::Internal)?;
+                Ok(Self { key, iv, next })
+            }
+            _ => Err(ChannelError::Internal),
+        }
+    }
+
+    /// Appends a record's content, and says what kind it is of. After an error
+    /// `out` is as it was.
+    fn open(&mut self, record: &[u8], out: &mut BytesMut) -> Result<u8, ChannelError> {
+        let start = out.len();
+        let (header, sealed) = record.split_at(HEADER);
+        out.extend_from_slice(sealed);
+        let opened = self
+            .key
+            .open_in_place(
+                nonce(&self.iv, self.next),
+                Aad::from(header),
+                &mut out[start..],
+            )
+            .map_err(|_| ChannelError::Damaged)
+            .and_then(|content| unpad(content));
+        match opened {
+            Ok((kind, len)) => {
+                self.next += 1;
+                out.truncate(start + len);
+                Ok(kind)
+            }
+            Err(error) => {
+                out.truncate(start);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A record's kind and the length of its content, which zeros may follow.
+fn unpad(opened: &[u8]) -> Result<(u8, usize), ChannelError> {
+    if opened.len() > FRAGMENT_MAX + 1 {
+        return Err(ChannelError::Damaged);
+    }
+    let len = opened.iter().rposition(|byte| *byte != 0);
+    let len = len.ok_or(ChannelError::Malformed)?;
+    Ok((opened[len], len))
+}
+
+fn nonce(iv: &Iv, number: u64) -> Nonce {
+    Nonce::assume_unique_for_key(cipher::Nonce::new(iv, number).0)
+}
