@@ -2,6 +2,7 @@
 //! what waits for it.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::num::NonZeroU64;
 use core::ops::Bound;
 
@@ -132,6 +133,46 @@ impl<T> DiskQueue<T> {
     }
 
     /// Whether [`DiskQueue::poll`] would give something.
+    /// What an owner has asked to read, and is not being read yet, is not wanted
+    /// any more. What it has given to write still is.
+    pub(super) fn forget(&mut self, owner: Owner) {
+        let Some(count) = self.counts.get_mut(&owner) else {
+            return;
+        };
+        let unwanted = |kind: &DiskKind| kind.key().1;
+        let mut freed = Vec::new();
+        if let Some(mut of_owner) = self.runnable.remove(&owner) {
+            of_owner.retain(|(kind, _)| {
+                let drop = unwanted(kind);
+                freed.extend(drop.then(|| kind.key().0));
+                !drop
+            });
+            if !of_owner.is_empty() {
+                self.runnable.insert(owner, of_owner);
+            }
+        }
+        let mut dropped = freed.len();
+        for state in self.keys.values_mut() {
+            let before = state.waiting.len();
+            state
+                .waiting
+                .retain(|(kind, _, of)| *of != owner || !unwanted(kind));
+            let fewer = before - state.waiting.len();
+            self.waiting -= fewer;
+            dropped += fewer;
+        }
+        *count -= dropped;
+        if *count == 0 {
+            self.counts.remove(&owner);
+        }
+        for key in freed {
+            if let Some(state) = self.keys.get_mut(&key) {
+                state.readers -= 1;
+            }
+            self.start(key);
+        }
+    }
+
     pub(super) fn has_output(&self) -> bool {
         !self.runnable.is_empty() && self.in_flight.len() < self.in_flight_max
     }
@@ -276,7 +317,7 @@ mod tests {
         queue.submit(get(20), None, None);
         queue.submit(get(21), other, other);
         queue.submit(get(22), other, other);
-        let mut turns = alloc::vec::Vec::new();
+        let mut turns = Vec::new();
         while let Some(op) = queue.poll(&mut mint) {
             turns.extend(
                 queue
@@ -286,6 +327,35 @@ mod tests {
         }
         assert_eq!(turns[..5], [greedy, other, None, greedy, other]);
         assert_eq!((turns.len(), queue.len_of(greedy)), (13, 0));
+    }
+
+    #[test]
+    fn what_who_has_gone_only_wanted_to_read_is_not_read() {
+        let (mut queue, mut mint) = (DiskQueue::new(100), Mint::new());
+        let [gone, other] = [(); 2].map(|()| Some(ConnId::from_mint(&mut mint)));
+        queue.submit(get(1), 'a', gone);
+        let first = queue.poll(&mut mint).unwrap();
+        // One that could be read, one that is to be written, one that waits for
+        // it, and one of somebody else's behind all of them.
+        for (kind, name, owner) in [
+            (get(2), 'b', gone),
+            (forget(3), 'c', gone),
+            (get(3), 'd', gone),
+            (forget(2), 'e', other),
+        ] {
+            queue.submit(kind, name, owner);
+        }
+        queue.forget(gone);
+        assert_eq!(queue.len_of(gone), 2);
+        let done = |op: DiskOp| op.complete(Ok(DiskData::Done));
+        let mut names = alloc::vec![queue.complete(done(first)).unwrap().0];
+        while let Some(op) = queue.poll(&mut mint) {
+            names.push(queue.complete(done(op)).unwrap().0);
+        }
+        names.sort_unstable();
+        assert_eq!(names, ['a', 'c', 'e']);
+        assert_eq!((queue.len_of(gone), queue.len_of(other)), (0, 0));
+        assert!(queue.keys.is_empty() && queue.waiting == 0);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(super) struct Serves {
 impl Serves {
     /// A connection has ended: nothing of it is answered any more.
     pub(super) fn forget(&mut self, ctx: &mut Ctx, conn: ConnId) {
+        // Or who comes again and again would have ever more read for nobody.
+        ctx.disk.forget(Some(conn));
         let range = (conn, 0)..=(conn, u32::MAX);
         let reserved = self.reserved.range(range.clone()).copied();
         let lent = self.lent.range(range).map(|(key, _)| *key);
