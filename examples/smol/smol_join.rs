@@ -4,6 +4,7 @@
 //! ```sh
 //! smol_join DATA ADDR:PORT            # the first: founds a cluster
 //! smol_join DATA ADDR:PORT TICKET     # all others, with what the first printed
+//! smol_join DATA ADDR:PORT - < FILE   # the same, told to nobody who lists processes
 //! ```
 //!
 //! A node that is started again, the first one too, is given the ticket: the
@@ -33,10 +34,19 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (data, listen, ticket) = match &args[..] {
         [data, listen] => (data, listen, None),
         [data, listen, ticket] => (data, listen, Some(ticket)),
-        _ => return Err("use: smol_join DATA ADDR:PORT [TICKET]".into()),
+        _ => {
+            return Err(
+                "use: smol_join DATA ADDR:PORT [TICKET, or - to read it from standard input]"
+                    .into(),
+            );
+        }
+    };
+    let ticket = match ticket.map(String::as_str) {
+        Some("-") => Some(std::io::read_to_string(std::io::stdin())?),
+        ticket => ticket.map(str::to_owned),
     };
     let mut config = match ticket {
-        Some(ticket) => HostConfig::from_ticket(data, &ticket.parse::<Ticket>()?)?,
+        Some(ticket) => HostConfig::from_ticket(data, &ticket.trim().parse::<Ticket>()?)?,
         None => {
             let mut key = [0; 32];
             getrandom::fill(&mut key)?;

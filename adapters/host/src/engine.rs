@@ -62,7 +62,7 @@ use crate::client::events::Notice;
 use crate::client::mail::{Ask, Shared, Sizes};
 use crate::foreverstore::{Desk, ForeverstoreConfig, Port, Request};
 use crate::link::{Channels, Water};
-use crate::os::{Clock, Identity, private_file, seed};
+use crate::os::{Clock, Identity, own_dir, private_file, seed};
 use crate::workers::{Completion, Completions, Errand, Filed, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
@@ -170,19 +170,16 @@ impl Engine {
         advertise: Vec<PeerAddr>,
     ) -> Result<(Client, Self), StartError> {
         config.check()?;
-        let dir = &config.data_dir;
-        std::fs::create_dir_all(dir).map_err(|source| StartError::DataDir {
-            path: dir.clone(),
-            source,
-        })?;
+        let dir = config.data_dir.as_path();
+        make_dir(dir)?;
         let store =
             Store::open_dir(dir, config.store.clone()).map_err(|source| StartError::Store {
-                path: dir.clone(),
+                path: dir.to_owned(),
                 source,
             })?;
         // The store's lock is held: nobody else makes an identity here.
         let owner = store.owner().map_err(|source| StartError::Store {
-            path: dir.clone(),
+            path: dir.to_owned(),
             source,
         })?;
         let identity = Identity::load_or_create(dir, owner)?;
@@ -599,12 +596,20 @@ impl Engine {
     }
 }
 
+fn make_dir(path: &Path) -> Result<(), StartError> {
+    own_dir(path).map_err(|source| StartError::DataDir {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Takes the root of the second port, and lets handles know of it.
 fn open_port(
     port: ForeverstoreConfig,
     config: &HostConfig,
     shared: &Shared,
 ) -> Result<Port, StartError> {
+    make_dir(&port.root)?;
     let files = Files::open_dir(&port.root).map_err(|source| StartError::Root {
         path: port.root.clone(),
         source,

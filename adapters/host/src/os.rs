@@ -251,6 +251,30 @@ fn refuse_exposed(_: &Path, _: &File) -> Result<(), KeyError> {
     Ok(())
 }
 
+/// Makes a directory for a node's files, which its owner alone may use, unless it
+/// is there.
+///
+/// # Errors
+/// The operating system's; that it is the root of a file system, over which files
+/// would be strewn; or that everybody may write there, and so put files in place of
+/// the node's.
+pub(crate) fn own_dir(path: &Path) -> io::Result<()> {
+    let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)?;
+    if fs::canonicalize(path)?.parent().is_none() {
+        return refused("it is the root of the file system: name a directory in it");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path)?.permissions()) & 0o002 != 0 {
+        return refused("everybody may write to it: take that away with `chmod o-w`");
+    }
+    Ok(())
+}
+
 /// Whether an error says that this machine has no more of something, rather
 /// than what another one has answered.
 pub(crate) fn is_scarcity(error: &io::Error) -> bool {
@@ -356,6 +380,35 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o602)).unwrap();
         let error = Identity::load_or_create(dir.path(), None).unwrap_err();
         assert!(matches!(error, KeyError::Exposed { mode: 0o602, .. }));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_nodes_directory_is_made_for_its_owner_and_refused_where_everybody_writes() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let made = dir.path().join("a/b");
+        own_dir(&made).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&made), 0o700);
+        // What its owner has opened to others stays as it is.
+        for (open, refused) in [(0o755, false), (0o775, false), (0o777, true), (0o702, true)] {
+            fs::set_permissions(&made, fs::Permissions::from_mode(open)).unwrap();
+            let said = own_dir(&made).err().map(|error| error.to_string());
+            let advised = said.is_some_and(|said| said.contains("`chmod o-w`"));
+            assert_eq!((advised, mode(&made)), (refused, open));
+        }
+    }
+
+    #[test]
+    fn the_root_of_the_file_system_is_no_place_for_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let up = "../".repeat(dir.path().components().count());
+        for root in [PathBuf::from("/"), dir.path().join(up)] {
+            let error = own_dir(&root).unwrap_err();
+            assert!(error.to_string().contains("root of the file system"));
+        }
+        assert!(own_dir(Path::new("")).is_err());
     }
 
     #[test]

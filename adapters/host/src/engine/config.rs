@@ -318,8 +318,9 @@ pub enum StartError {
         /// The operating system's words.
         source: io::Error,
     },
-    /// The data directory cannot be made.
-    #[error("cannot use the data directory {}: {source}", path.display())]
+    /// The data directory, or the root of the second port, cannot be made or is no
+    /// place for a node's files.
+    #[error("cannot keep files in {}: {source}", path.display())]
     DataDir {
         /// Which.
         path: PathBuf,
