@@ -1,8 +1,8 @@
 //! Who may come in, from the start on and while nodes run.
 
 use bytes::Bytes;
-use peerhold_host::peerhold_core::{Bootstrap, ClusterKey, PeerFault, Ticket};
-use peerhold_host::{ClientError, HostConfig, Notice};
+use peerhold_host::peerhold_core::{Bootstrap, ClusterKey, PeerFault, Role, Ticket};
+use peerhold_host::{ChannelError, ClientError, HostConfig, Notice};
 
 use crate::lab::{Lab, Member, cluster_key, stop_all, three};
 
@@ -49,9 +49,13 @@ pub fn a_node_that_is_not_the_one_expected_is_not_spoken_to(lab: &Lab) {
     let other = members[1].client.node();
     let third = lab.start(|config| config.node.bootstrap = vec![Bootstrap::pinned(addr, other)]);
     let mut notices = third.notices();
-    third.told(&mut notices, |notice| {
-        matches!(notice, Notice::Channel { .. }).then_some(())
+    let refused = third.told(&mut notices, |notice| match notice {
+        Notice::Channel { role, error } => Some((role, error)),
+        _ => None,
     });
+    let (expected, found) = (other, members[0].client.node());
+    let wrong = ChannelError::WrongPeer { expected, found };
+    assert_eq!(refused, (Role::Dialer, wrong));
     assert_eq!(members[0].blocking().peers().unwrap().len(), 0);
     third.stop();
     stop_all(members);

@@ -49,6 +49,8 @@ struct State {
     /// Bytes that this side may still send until its connection is cut.
     left: Option<(Side, u64)>,
     passed: [u64; 2],
+    /// The first that the newest connection's dialler has sent.
+    said: Vec<u8>,
 }
 
 impl State {
@@ -144,6 +146,12 @@ impl Between {
         self.shared.lock().passed[side as usize]
     }
 
+    /// What the dialler of the newest connection has sent, up to the most
+    /// that is passed on at once.
+    pub(crate) fn said(&self) -> Vec<u8> {
+        self.shared.lock().said.clone()
+    }
+
     /// Waits until so many connections have come.
     pub(crate) fn wait_for(&self, accepted: usize) {
         self.wait_until(|state| state.accepted >= accepted);
@@ -204,6 +212,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                 break;
             }
             state.accepted += 1;
+            state.said.clear();
             state.accepted - 1
         };
         shared.changed.notify_all();
@@ -278,7 +287,7 @@ impl Shared {
             {
                 break;
             }
-            self.lock().passed[side as usize] += count as u64;
+            self.passed_on(number, side, &buffer[..count]);
             self.changed.notify_all();
             if last {
                 let broken = self.lock().open.remove(&number);
@@ -290,6 +299,15 @@ impl Shared {
         let state = self.wait_while(|state| state.is_stuck(number));
         if state.open.contains_key(&number) {
             let _ = to.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn passed_on(&self, number: usize, side: Side, data: &[u8]) {
+        let mut state = self.lock();
+        state.passed[side as usize] += data.len() as u64;
+        if side == Side::Dialler && number + 1 == state.accepted {
+            let room = PIECE - state.said.len();
+            state.said.extend_from_slice(&data[..data.len().min(room)]);
         }
     }
 

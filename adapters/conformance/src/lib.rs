@@ -151,8 +151,11 @@ macro_rules! suite {
             a_small_get_does_not_wait_for_a_large_one,
             // Peers, and the way to them.
             a_peer_that_connects_and_says_nothing_is_closed_by_its_deadline,
+            a_handshake_that_dribbles_is_ended_by_its_deadline,
             a_peer_that_is_silent_behind_its_channel_is_closed_by_its_deadline,
             whoever_speaks_something_else_gets_an_alert_and_the_end,
+            whoever_speaks_an_older_tls_is_refused_and_told_of,
+            a_recorded_handshake_played_again_is_refused_and_told_of,
             a_peer_that_is_sent_away_while_it_sends_gets_all_that_was_sent_to_it,
             a_plaintext_peer_is_refused_and_told_of_by_both,
             addresses_that_cannot_be_dialled_are_told_of,

@@ -1,6 +1,6 @@
 //! What peers and the way to them do, and what becomes of it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -48,6 +48,28 @@ pub fn a_peer_that_connects_and_says_nothing_is_closed_by_its_deadline(lab: &Lab
     member.stop();
 }
 
+/// A hello of which byte after byte comes, and never the last.
+pub fn a_handshake_that_dribbles_is_ended_by_its_deadline(lab: &Lab) {
+    let member = lab.start(|config| config.open_timeout = Duration::from_millis(100));
+    let mut notices = member.notices();
+    let mut socket = TcpStream::connect(member.addr()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(10)))
+        .unwrap();
+    let mut hello = vec![0; 2000];
+    hello[..9].copy_from_slice(&[22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb]);
+    let ended = hello.iter().any(|byte| {
+        let sent = socket.write_all(&[*byte]);
+        let more = socket.read(&mut [0]).map_err(|error| error.kind());
+        let waits = matches!(more, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        sent.is_err() || !waits
+    });
+    assert!(ended, "every byte has moved the deadline");
+    let expected = (Role::Listener, ChannelError::Timeout);
+    assert_eq!(no_channel(&member, &mut notices), expected);
+    member.stop();
+}
+
 /// A channel that opens, and on which nothing comes.
 pub fn a_peer_that_is_silent_behind_its_channel_is_closed_by_its_deadline(lab: &Lab) {
     let member = lab.start(|config| {
@@ -82,6 +104,48 @@ pub fn whoever_speaks_something_else_gets_an_alert_and_the_end(lab: &Lab) {
         assert_eq!(no_channel(&member, &mut notices), expected);
     }
     member.stop();
+}
+
+/// The hello of a program that knows TLS up to 1.2.
+fn old_hello() -> Vec<u8> {
+    let mut hello = vec![3, 3];
+    hello.extend_from_slice(&[0x5a; 32]);
+    // No session, ECDHE with ECDSA and AES-GCM, no compression; P-256, and
+    // signatures by it.
+    hello.extend_from_slice(&[0, 0, 2, 0xc0, 0x2b, 1, 0, 0, 16]);
+    hello.extend_from_slice(&[0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3]);
+    let len = u8::try_from(hello.len()).unwrap();
+    [&[22, 3, 1, 0, len + 4, 1, 0, 0, len][..], &hello].concat()
+}
+
+/// An older TLS than the one that is spoken.
+pub fn whoever_speaks_an_older_tls_is_refused_and_told_of(lab: &Lab) {
+    let member = lab.start(|_| {});
+    let mut notices = member.notices();
+    // An alert (21): fatal (2), protocol version (70).
+    let answer = told(member.addr(), &old_hello(), false);
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, 70]);
+    let expected = (Role::Listener, ChannelError::Secure(Tls::Version));
+    assert_eq!(no_channel(&member, &mut notices), expected);
+    member.stop();
+}
+
+/// Somebody between two nodes has recorded how one has met the other.
+pub fn a_recorded_handshake_played_again_is_refused_and_told_of(lab: &Lab) {
+    let (between, [listener, dialler]) = apart(lab, |_| {});
+    dialler.meet(2, 1);
+    listener.meet(2, 1);
+    let said = between.said();
+    assert!(said.len() > 1600, "a hello and a proof: {said:?}");
+    let mut notices = listener.notices();
+    // It is told a hello of the listener's own (22), and by that the proof is
+    // another's.
+    let answer = told(listener.addr(), &said, false);
+    assert_eq!(answer[0], 22);
+    let expected = (Role::Listener, ChannelError::Secure(Tls::Damaged));
+    assert_eq!(no_channel(&listener, &mut notices), expected);
+    assert_eq!(listener.blocking().peers().unwrap().len(), 1);
+    stop_all([dialler, listener]);
 }
 
 /// A socket with unread bytes that is closed takes back what it has sent.

@@ -38,8 +38,9 @@ pub struct Channel {
 enum State {
     Opening(Box<Handshake>),
     Open(Box<Records>),
-    /// There are no keys and never will be.
-    Broken,
+    /// There are no keys any more (RFC 8446, section 6.2), and what is left is
+    /// what the peer is to be told.
+    Broken(BytesMut),
 }
 
 impl Channel {
@@ -65,7 +66,7 @@ impl Channel {
     pub fn pending(&self) -> usize {
         match &self.state {
             State::Open(records) => records.pending(),
-            State::Opening(_) | State::Broken => 0,
+            State::Opening(_) | State::Broken(_) => 0,
         }
     }
 
@@ -119,7 +120,7 @@ impl Channel {
                     self.fail(error);
                 }
             }
-            State::Broken => {}
+            State::Broken(says) => out.extend_from_slice(&std::mem::take(says)),
         }
     }
 
@@ -182,7 +183,7 @@ impl Channel {
                     }
                     count
                 }
-                State::Broken => return Err(ChannelError::Internal),
+                State::Broken(_) => return Err(ChannelError::Internal),
             };
             data = data.get(count..).unwrap_or_default();
         }
@@ -191,7 +192,8 @@ impl Channel {
 
     /// The handshake is done.
     fn open(&mut self) -> Result<(), ChannelError> {
-        let State::Opening(handshake) = std::mem::replace(&mut self.state, State::Broken) else {
+        let broken = State::Broken(BytesMut::new());
+        let State::Opening(handshake) = std::mem::replace(&mut self.state, broken) else {
             return Err(ChannelError::Internal);
         };
         let peer = opened(handshake.common());
@@ -202,11 +204,16 @@ impl Channel {
         Ok(())
     }
 
+    /// The end, of which the first error is the reason.
     fn fail(&mut self, error: ChannelError) {
-        self.failed = Some(error);
-        if let State::Open(records) = &mut self.state {
-            records.fail(error);
-        }
+        self.failed.get_or_insert(error);
+        let broken = State::Broken(BytesMut::new());
+        let says = match std::mem::replace(&mut self.state, broken) {
+            State::Opening(handshake) => handshake.last_words(),
+            State::Open(records) => records.last_words(error),
+            State::Broken(says) => says,
+        };
+        self.state = State::Broken(says);
     }
 }
 

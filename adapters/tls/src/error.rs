@@ -77,7 +77,7 @@ impl ChannelError {
             Error::NoCertificatesPresented => Self::NoKey,
             Error::InvalidCertificate(which) => Self::certificate(which),
             Error::AlertReceived(alert) => Self::Alert(Alert(u8::from(*alert))),
-            Error::DecryptError | Error::PeerSentOversizedRecord => Self::Damaged,
+            Error::DecryptError => Self::Damaged,
             Error::EncryptError | Error::FailedToGetRandomBytes | Error::FailedToGetCurrentTime => {
                 Self::Internal
             }

@@ -1,5 +1,14 @@
 //! A handshake, which the TLS library does whole, up to the keys that are its
 //! outcome.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::BytesMut;
 use rustls::client::UnbufferedClientConnection;
@@ -57,8 +66,12 @@ impl Handshake {
 
     /// Appends to `out` what this side has to say.
     pub(crate) fn flush(&mut self, out: &mut BytesMut) {
-        out.extend_from_slice(&self.says);
-        self.says = BytesMut::new();
+        out.extend_from_slice(&std::mem::take(&mut self.says));
+    }
+
+    /// What a handshake that broke has to say still.
+    pub(crate) fn last_words(self) -> BytesMut {
+        self.says
     }
 
     /// Takes the beginning of `data`, at most up to the end of a record: what
@@ -66,13 +79,13 @@ impl Handshake {
     /// taken, and whether the handshake is done.
     pub(crate) fn take(&mut self, data: &[u8]) -> Result<(usize, bool), ChannelError> {
         let begun = self.common().protocol_version().is_some();
-        let count = self.missing().min(data.len());
-        self.incoming.extend_from_slice(&data[..count]);
+        let part = data.get(..self.missing()).unwrap_or(data);
+        self.incoming.extend_from_slice(part);
         if self.missing() == 0 {
             self.whole = self.incoming.len();
         }
         match self.drive() {
-            Ok(done) => Ok((count, done)),
+            Ok(done) => Ok((part.len(), done)),
             Err(error) => {
                 self.complain();
                 Err(ChannelError::of(&error, begun))
@@ -101,11 +114,12 @@ impl Handshake {
 
     /// How many bytes make whole the record, or its header, that has begun.
     fn missing(&self) -> usize {
-        match &self.incoming[self.whole..] {
+        match self.incoming.get(self.whole..).unwrap_or_default() {
             [_, _, _, high, low, rest @ ..] => {
-                usize::from(u16::from_be_bytes([*high, *low])) - rest.len()
+                let len = usize::from(u16::from_be_bytes([*high, *low]));
+                len.saturating_sub(rest.len())
             }
-            header => HEADER - header.len(),
+            header => HEADER.saturating_sub(header.len()),
         }
     }
 
@@ -142,7 +156,7 @@ impl Handshake {
                 step(conn.process_tls_records(&mut self.incoming), &mut self.says)
             }
         };
-        self.incoming.drain(..discard);
+        self.incoming.drain(..discard.min(self.incoming.len()));
         self.whole = self.whole.saturating_sub(discard);
         step
     }
@@ -158,9 +172,9 @@ fn step<Data>(
         ConnectionState::EncodeTlsData(mut data) => {
             let start = says.len();
             if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
-                says.resize(start + size.required_size, 0);
+                says.resize(start.saturating_add(size.required_size), 0);
             }
-            match data.encode(&mut says[start..]) {
+            match data.encode(says.get_mut(start..).unwrap_or_default()) {
                 Ok(_) => Ok(Step::Again),
                 Err(_) => Err(Error::EncryptError),
             }

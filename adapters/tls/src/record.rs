@@ -3,6 +3,15 @@
 //!
 //! The library makes the keys, these and all later ones. Its own records would
 //! copy each byte four times more, which takes as long as the cipher.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::io::IoSlice;
 
@@ -40,9 +49,13 @@ const ALERT: u8 = 21;
 pub(crate) const HANDSHAKE: u8 = 22;
 const DATA: u8 = 23;
 
+/// Alerts (RFC 8446, section 6).
 const CLOSE_NOTIFY: u8 = 0;
 const UNEXPECTED_MESSAGE: u8 = 10;
 const BAD_RECORD_MAC: u8 = 20;
+const RECORD_OVERFLOW: u8 = 22;
+const ILLEGAL_PARAMETER: u8 = 47;
+const DECODE_ERROR: u8 = 50;
 const INTERNAL_ERROR: u8 = 80;
 const USER_CANCELED: u8 = 90;
 
@@ -78,6 +91,32 @@ fn internal(_: Error) -> ChannelError {
     ChannelError::Internal
 }
 
+/// Why a record is refused, and the alert that tells the peer, if any does.
+struct Fault {
+    error: ChannelError,
+    alert: Option<u8>,
+}
+
+impl Fault {
+    /// Not what the peer sent.
+    const DAMAGED: Self = Self::new(ChannelError::Damaged, BAD_RECORD_MAC);
+
+    const fn new(error: ChannelError, alert: u8) -> Self {
+        let alert = Some(alert);
+        Self { error, alert }
+    }
+
+    /// Against the rules that this alert stands for.
+    const fn malformed(alert: u8) -> Self {
+        Self::new(ChannelError::Malformed, alert)
+    }
+
+    /// Nothing that the peer is told.
+    const fn silent(error: ChannelError) -> Self {
+        Self { error, alert: None }
+    }
+}
+
 /// What a record was.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -102,7 +141,7 @@ pub(crate) struct Records {
     key_records: u64,
     /// New keys of the peer's since the last plaintext.
     updates: u32,
-    /// The peer wants a new key.
+    /// The peer has asked for a new key, once or more often.
     owes_update: bool,
     /// Level and number of an alert that is to be sent, the last record of
     /// this side.
@@ -145,22 +184,27 @@ impl Records {
             return Err(ChannelError::Internal);
         }
         let mut left: usize = pieces.iter().map(|piece| piece.len()).sum();
-        out.reserve(left + (left / FRAGMENT_MAX + 2) * OVERHEAD);
+        let records = (left / FRAGMENT_MAX).saturating_add(2);
+        out.reserve(left.saturating_add(records.saturating_mul(OVERHEAD)));
         while left > 0 {
             // The last record by a key is the one that says so.
-            if self.sealer.next + 1 >= self.key_records {
+            let last = self.sealer.next.saturating_add(1) >= self.key_records;
+            // Only data is held up by an answer, so that a peer which asks
+            // without end and never reads has nothing pile up for it.
+            if std::mem::take(&mut self.owes_update) || last {
                 self.update(out)?;
             }
             let mut room = left.min(FRAGMENT_MAX);
-            left -= room;
+            left = left.saturating_sub(room);
             self.sealer.seal(DATA, out, |out| {
                 while room > 0
                     && let Some(piece) = pieces.first()
                 {
-                    let part = piece.len().min(room);
-                    out.extend_from_slice(&piece[..part]);
-                    IoSlice::advance_slices(&mut pieces, part);
-                    room -= part;
+                    let part = piece.get(..room).unwrap_or(piece);
+                    let len = part.len();
+                    out.extend_from_slice(part);
+                    IoSlice::advance_slices(&mut pieces, len);
+                    room = room.saturating_sub(len);
                 }
             })?;
         }
@@ -170,9 +214,6 @@ impl Records {
     /// Appends to `out` what this side has to say by itself.
     pub(crate) fn flush(&mut self, out: &mut BytesMut) -> Result<(), ChannelError> {
         out.extend_from_slice(&std::mem::take(&mut self.says));
-        if std::mem::take(&mut self.owes_update) && !self.ended {
-            self.update(out)?;
-        }
         match self.owes_alert.take() {
             Some(alert) => self.sealer.seal(ALERT, out, |out| out.put_slice(&alert)),
             None => Ok(()),
@@ -184,16 +225,15 @@ impl Records {
         self.alert([1, CLOSE_NOTIFY]);
     }
 
-    /// Ends this side because of `error`, which the peer is told where it is
-    /// the peer's.
-    pub(crate) fn fail(&mut self, error: ChannelError) {
-        let number = match error {
-            ChannelError::Damaged => BAD_RECORD_MAC,
-            ChannelError::Malformed => UNEXPECTED_MESSAGE,
-            ChannelError::Internal => INTERNAL_ERROR,
-            _ => return self.ended = true,
-        };
-        self.alert([2, number]);
+    /// The last words of a channel that `error` broke.
+    pub(crate) fn last_words(mut self, error: ChannelError) -> BytesMut {
+        if error == ChannelError::Internal {
+            self.alert([2, INTERNAL_ERROR]);
+        }
+        let mut out = BytesMut::new();
+        // A key that seals no more cannot say so either.
+        let _ = self.flush(&mut out);
+        out
     }
 
     /// How many bytes there are of a record that has not come whole.
@@ -209,22 +249,12 @@ impl Records {
         data: &[u8],
         plaintext: &mut BytesMut,
     ) -> Result<(usize, Taken), ChannelError> {
-        if self.begun.is_empty() {
-            let whole = wanted(data)?;
-            if whole <= data.len() {
-                return Ok((whole, self.record(&data[..whole], plaintext)?));
+        self.taken(data, plaintext).map_err(|fault| {
+            if let Some(number) = fault.alert {
+                self.alert([2, number]);
             }
-        }
-        let count = wanted(&self.begun)? - self.begun.len();
-        let count = count.min(data.len());
-        self.begun.extend_from_slice(&data[..count]);
-        let whole = wanted(&self.begun)?;
-        if self.begun.len() < whole {
-            self.begun.reserve(whole - self.begun.len());
-            return Ok((count, Taken::Nothing));
-        }
-        let record = std::mem::take(&mut self.begun);
-        Ok((count, self.record(&record, plaintext)?))
+            fault.error
+        })
     }
 }
 
@@ -238,8 +268,8 @@ impl Records {
     /// Says that a new key follows, and takes it.
     fn update(&mut self, out: &mut BytesMut) -> Result<(), ChannelError> {
         //# CHANNEL-11: A side MUST take a new key, with KeyUpdate, before it seals more than 2^24
-        //# records with one. A KeyUpdate that asks for another MUST be answered with one that does
-        //# not.
+        //# records with one. However many KeyUpdates ask for another, the answer is a single one
+        //# that does not: it MUST go right before the next data, and not without any.
         self.sealer.seal(HANDSHAKE, out, |out| {
             out.put_slice(&KEY_UPDATE);
             out.put_u8(0);
@@ -248,8 +278,26 @@ impl Records {
         Ok(())
     }
 
+    fn taken(&mut self, data: &[u8], plaintext: &mut BytesMut) -> Result<(usize, Taken), Fault> {
+        if self.begun.is_empty()
+            && let Some(record) = data.get(..wanted(data)?)
+        {
+            return Ok((record.len(), self.record(record, plaintext)?));
+        }
+        let missing = wanted(&self.begun)?.saturating_sub(self.begun.len());
+        let part = data.get(..missing).unwrap_or(data);
+        self.begun.extend_from_slice(part);
+        let missing = wanted(&self.begun)?.saturating_sub(self.begun.len());
+        if missing > 0 {
+            self.begun.reserve(missing);
+            return Ok((part.len(), Taken::Nothing));
+        }
+        let record = std::mem::take(&mut self.begun);
+        Ok((part.len(), self.record(&record, plaintext)?))
+    }
+
     /// Opens a whole record.
-    fn record(&mut self, record: &[u8], plaintext: &mut BytesMut) -> Result<Taken, ChannelError> {
+    fn record(&mut self, record: &[u8], plaintext: &mut BytesMut) -> Result<Taken, Fault> {
         let start = plaintext.len();
         let kind = self.opener.open(record, plaintext)?;
         if kind == DATA {
@@ -259,45 +307,58 @@ impl Records {
             self.updates = 0;
             return Ok(Taken::Plaintext);
         }
-        let taken = self.control(kind, &plaintext[start..]);
+        let taken = self.control(kind, plaintext.get(start..).unwrap_or_default());
         plaintext.truncate(start);
         taken
     }
 
-    fn control(&mut self, kind: u8, content: &[u8]) -> Result<Taken, ChannelError> {
-        match (kind, content) {
+    fn control(&mut self, kind: u8, content: &[u8]) -> Result<Taken, Fault> {
+        let alert = match (kind, content) {
             (ALERT, [_, CLOSE_NOTIFY]) => return Ok(Taken::End),
-            (ALERT, [_, USER_CANCELED]) => {}
-            (ALERT, [_, number]) => return Err(ChannelError::Alert(Alert(*number))),
-            (HANDSHAKE, [message @ .., asks @ (0 | 1)]) if *message == KEY_UPDATE => {
-                self.updates += 1;
-                if self.updates > UPDATES_MAX {
-                    return Err(ChannelError::TooMuch);
-                }
-                self.opener = self.schedule.opener()?;
-                self.owes_update |= *asks == 1;
+            (ALERT, [_, USER_CANCELED]) => return Ok(Taken::Nothing),
+            (ALERT, [_, number]) => {
+                return Err(Fault::silent(ChannelError::Alert(Alert(*number))));
             }
+            (HANDSHAKE, [message @ .., asks]) if *message == KEY_UPDATE => match asks {
+                0 | 1 => return self.updated(*asks == 1),
+                _ => ILLEGAL_PARAMETER,
+            },
             //# CHANNEL-12: After the handshake a KeyUpdate, alone in its record, is the only message of
             //# a handshake; every other, and a record of any other kind than data and alert, is a
             //# fault.
-            _ => return Err(ChannelError::Malformed),
+            (ALERT, [_, ..]) => DECODE_ERROR,
+            _ => UNEXPECTED_MESSAGE,
+        };
+        Err(Fault::malformed(alert))
+    }
+
+    /// The peer's next record is by its next key.
+    fn updated(&mut self, asks: bool) -> Result<Taken, Fault> {
+        self.updates = self.updates.saturating_add(1);
+        if self.updates > UPDATES_MAX {
+            return Err(Fault::silent(ChannelError::TooMuch));
         }
+        self.opener = self.schedule.opener().map_err(Fault::silent)?;
+        self.owes_update |= asks;
         Ok(Taken::Nothing)
     }
 }
 
 /// How long the record is that begins so: a header, as long as that has not
 /// come whole.
-fn wanted(begun: &[u8]) -> Result<usize, ChannelError> {
+fn wanted(begun: &[u8]) -> Result<usize, Fault> {
     let [kind, _, _, high, low, ..] = *begun else {
         return Ok(HEADER);
     };
     let len = usize::from(u16::from_be_bytes([high, low]));
+    let whole = len.saturating_add(HEADER);
     match len {
-        _ if kind != DATA => Err(ChannelError::Malformed),
+        _ if kind != DATA => Err(Fault::malformed(UNEXPECTED_MESSAGE)),
         // A content type and a tag at least.
-        len if len <= TAG || len > RECORD_MAX - HEADER => Err(ChannelError::Damaged),
-        len => Ok(HEADER + len),
+        ..=TAG => Err(Fault::DAMAGED),
+        // Nothing has proven yet that this is the peer's.
+        _ if whole > RECORD_MAX => Err(Fault::new(ChannelError::Damaged, RECORD_OVERFLOW)),
+        _ => Ok(whole),
     }
 }
 
@@ -336,26 +397,27 @@ impl Sealer {
         fill(out);
         out.put_u8(kind);
         let sealed = self.seal_from(start, out);
-        if sealed.is_err() {
+        if sealed.is_none() {
             out.truncate(start);
         }
-        sealed
+        sealed.ok_or(ChannelError::Internal)
     }
 
-    fn seal_from(&mut self, start: usize, out: &mut BytesMut) -> Result<(), ChannelError> {
-        let (header, content) = out[start..].split_at_mut(HEADER);
-        let len = u16::try_from(content.len() + TAG).map_err(|_| ChannelError::Internal)?;
+    fn seal_from(&mut self, start: usize, out: &mut BytesMut) -> Option<()> {
+        let (header, content) = out.get_mut(start..)?.split_at_mut_checked(HEADER)?;
+        let len = u16::try_from(content.len().checked_add(TAG)?).ok()?;
         let [high, low] = len.to_be_bytes();
         // What is sealed has the number of TLS 1.2 (RFC 8446, section 5.2).
         header.copy_from_slice(&[DATA, 3, 3, high, low]);
-        let nonce = nonce(&self.iv, self.next);
+        let number = self.next;
+        // Whatever becomes of this record, its number is used up.
+        self.next = number.checked_add(1)?;
         let tag = self
             .key
-            .seal_in_place_separate_tag(nonce, Aad::from(header), content)
-            .map_err(|_| ChannelError::Internal)?;
-        self.next += 1;
+            .seal_in_place_separate_tag(nonce(&self.iv, number), Aad::from(header), content)
+            .ok()?;
         out.extend_from_slice(tag.as_ref());
-        Ok(())
+        Some(())
     }
 }
 
@@ -382,41 +444,46 @@ impl Opener {
 
     /// Appends a record's content, and says what kind it is of. After an error
     /// `out` is as it was.
-    fn open(&mut self, record: &[u8], out: &mut BytesMut) -> Result<u8, ChannelError> {
+    fn open(&mut self, record: &[u8], out: &mut BytesMut) -> Result<u8, Fault> {
         let start = out.len();
-        let (header, sealed) = record.split_at(HEADER);
+        let opened = self.open_from(start, record, out);
+        let len = opened.as_ref().map_or(0, |(_, len)| *len);
+        out.truncate(start.saturating_add(len));
+        opened.map(|(kind, _)| kind)
+    }
+
+    fn open_from(
+        &mut self,
+        start: usize,
+        record: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(u8, usize), Fault> {
+        let (header, sealed) = record.split_at_checked(HEADER).ok_or(Fault::DAMAGED)?;
         out.extend_from_slice(sealed);
-        let opened = self
+        let content = self
             .key
             .open_in_place(
                 nonce(&self.iv, self.next),
                 Aad::from(header),
-                &mut out[start..],
+                out.get_mut(start..).unwrap_or_default(),
             )
-            .map_err(|_| ChannelError::Damaged)
-            .and_then(|content| unpad(content));
-        match opened {
-            Ok((kind, len)) => {
-                self.next += 1;
-                out.truncate(start + len);
-                Ok(kind)
-            }
-            Err(error) => {
-                out.truncate(start);
-                Err(error)
-            }
-        }
+            .map_err(|_| Fault::DAMAGED)?;
+        let next = self.next.checked_add(1);
+        self.next = next.ok_or(Fault::silent(ChannelError::TooMuch))?;
+        unpad(content)
     }
 }
 
 /// A record's kind and the length of its content, which zeros may follow.
-fn unpad(opened: &[u8]) -> Result<(u8, usize), ChannelError> {
-    if opened.len() > FRAGMENT_MAX + 1 {
-        return Err(ChannelError::Damaged);
+fn unpad(opened: &[u8]) -> Result<(u8, usize), Fault> {
+    if opened.len() > FRAGMENT_MAX.saturating_add(1) {
+        return Err(Fault::malformed(RECORD_OVERFLOW));
     }
-    let len = opened.iter().rposition(|byte| *byte != 0);
-    let len = len.ok_or(ChannelError::Malformed)?;
-    Ok((opened[len], len))
+    let mut bytes = opened.iter().enumerate();
+    match bytes.rfind(|(_, byte)| **byte != 0) {
+        Some((len, kind)) => Ok((*kind, len)),
+        None => Err(Fault::malformed(UNEXPECTED_MESSAGE)),
+    }
 }
 
 fn nonce(iv: &Iv, number: u64) -> Nonce {

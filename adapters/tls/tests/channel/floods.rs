@@ -100,6 +100,24 @@ fn new_keys_now_and_then_are_as_it_should_be() {
 }
 
 #[test]
+fn requests_for_new_keys_heap_up_nothing_for_a_peer_that_never_reads() {
+    let mut listener = endpoint(OURS).server().unwrap();
+    let mut client = Peer::default().client();
+    converse(&mut listener, &mut client).unwrap();
+    let mut got = BytesMut::new();
+    for _ in 0..1000 {
+        client.refresh_traffic_keys().unwrap();
+        let wire = [written(&mut client), plaintext(&mut client, b"x")].concat();
+        listener.receive(&wire, &mut got).unwrap();
+        assert!(flushed(&mut listener).is_empty());
+    }
+    // All of them are answered by one.
+    let wire = sealed(&mut listener, b"data");
+    assert_eq!(wire.len(), (5 + 22) + (4 + 22));
+    read(&mut client, &wire).unwrap();
+}
+
+#[test]
 fn a_ticket_is_refused() {
     let mut dialer = endpoint(OURS).client(None).unwrap();
     let mut server = Peer {

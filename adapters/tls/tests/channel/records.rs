@@ -73,9 +73,12 @@ fn a_record_is_not_larger_than_it_may_be() {
         Bent::record(DATA, b"", room + 1),
         Bent::padded(DATA, b"", room + 1),
         Bent::record(DATA, b"", room + 200),
-        Bent::record(DATA, b"", room + 2000),
-        Bent::record(DATA, b"", u16::MAX - 100),
     ] {
+        assert_eq!(taken(&large), Err(ChannelError::Malformed));
+    }
+    // The header alone says so, which may have been changed on its way.
+    for large in [room + 2000, u16::MAX - 100] {
+        let large = Bent::record(DATA, b"", large);
         assert_eq!(taken(&large), Err(ChannelError::Damaged));
     }
 }
@@ -126,7 +129,12 @@ fn an_alert_is_the_end_and_says_why() {
 fn a_peer_is_told_what_it_did_wrong() {
     for (bent, number) in [
         (Bent::record(HANDSHAKE, &[1, 0, 0, 0], 0), 10),
-        (Bent::record(DATA, b"", 0x4001), 20),
+        (Bent::record(0, b"", 9), 10),
+        (Bent::record(DATA, b"", 0x4001), 22),
+        (Bent::record(DATA, b"", 0x4800), 22),
+        // Neither asks for a key nor does not.
+        (Bent::record(HANDSHAKE, &[24, 0, 0, 1, 2], 0), 47),
+        (Bent::record(ALERT, &[1, 0, 0], 0), 50),
     ] {
         let (mut listener, mut client) = bent_pair();
         let wire = plaintext(&mut client, &bent);
@@ -142,6 +150,34 @@ fn a_peer_is_told_what_it_did_wrong() {
 }
 
 #[test]
+fn a_channel_that_broke_holds_nothing_but_its_last_words() {
+    let (mut dialer, mut listener) = open_pair();
+    let mut got = BytesMut::new();
+    listener.receive(&[HANDSHAKE, 3, 3, 0], &mut got).unwrap();
+    assert_eq!(listener.pending(), 4);
+    let broken = Err(ChannelError::Malformed);
+    assert_eq!(listener.receive(&[20], &mut got), broken);
+    assert_eq!(listener.pending(), 0);
+    // It neither seals nor opens, nor ends in good order.
+    let wire = sealed(&mut dialer, b"good");
+    assert_eq!(listener.receive(&wire, &mut got), broken);
+    let mut out = BytesMut::new();
+    assert_eq!(
+        listener.send(&mut [IoSlice::new(b"more")], &mut out),
+        broken
+    );
+    listener.close();
+    assert!(got.is_empty() && out.is_empty());
+    let told = flushed(&mut listener);
+    assert_eq!(
+        dialer.receive(&told, &mut got),
+        Err(ChannelError::Alert(Alert(10)))
+    );
+    assert!(flushed(&mut listener).is_empty());
+    assert!(flushed(&mut dialer).is_empty(), "an alert is not answered");
+}
+
+#[test]
 fn a_request_for_a_new_key_is_answered_once_and_before_more_data() {
     let (mut listener, mut client) = bent_pair();
     for _ in 0..2 {
@@ -151,6 +187,7 @@ fn a_request_for_a_new_key_is_answered_once_and_before_more_data() {
         // The peer takes the new key that it has announced.
         client.refresh_traffic_keys().unwrap();
         drop(written(&mut client));
+        assert!(flushed(&mut listener).is_empty(), "answered without data");
     }
     let wire = sealed(&mut listener, b"by the new key");
     assert_eq!(wire.len(), (5 + 22) + (14 + 22));
@@ -163,6 +200,46 @@ fn a_request_for_a_new_key_is_answered_once_and_before_more_data() {
     let wire = plaintext(&mut client, b"likewise");
     listener.receive(&wire, &mut got).unwrap();
     assert_eq!(got, b"likewise"[..]);
+}
+
+/// What the library's end has got since it was asked last.
+fn heard(conn: &mut Connection) -> Vec<u8> {
+    let mut got = Vec::new();
+    let more = conn.reader().read_to_end(&mut got).unwrap_err();
+    assert_eq!(more.kind(), ErrorKind::WouldBlock);
+    got
+}
+
+/// Both say something and understand what the other says.
+fn talk(ours: &mut Channel, theirs: &mut Connection, round: u8) {
+    let wire = sealed(ours, &[round; 100]);
+    read(theirs, &wire).unwrap();
+    assert_eq!(heard(theirs), [round; 100]);
+    let mut got = BytesMut::new();
+    let wire = plaintext(theirs, &[!round; 50]);
+    ours.receive(&wire, &mut got).unwrap();
+    assert_eq!(got, [!round; 50][..]);
+}
+
+#[test]
+fn either_end_takes_new_keys_whichever_has_dialled() {
+    // Every fourth record of ours is a KeyUpdate, and so is every answer.
+    let limits = Limits {
+        key_records: 4,
+        ..Limits::default()
+    };
+    let endpoint = Endpoint::new(key(OURS), limits).unwrap();
+    let dialling = (endpoint.client(None).unwrap(), Peer::default().server());
+    let listening = (endpoint.server().unwrap(), Peer::default().client());
+    for (mut ours, mut theirs) in [dialling, listening] {
+        converse(&mut ours, &mut theirs).unwrap();
+        for round in 0..20 {
+            talk(&mut ours, &mut theirs, round);
+            if round % 3 == 0 {
+                theirs.refresh_traffic_keys().unwrap();
+            }
+        }
+    }
 }
 
 #[test]
