@@ -26,6 +26,7 @@ const TIMES: usize = 8;
 const MOST: f64 = 3.0;
 
 type Decode = fn(&Bytes);
+type OfLen = fn(usize) -> Bytes;
 
 const DECODERS: [(&str, Decode); 9] = [
     ("frames", |bytes| frames(bytes, usize::MAX)),
@@ -62,18 +63,15 @@ fn main() -> ExitCode {
 }
 
 /// Inputs of any length: valid streams, lists of the cheapest items, and noise.
-fn shapes() -> Vec<(&'static str, Box<dyn Fn(usize) -> Bytes>)> {
-    vec![
-        ("small frames", Box::new(|len| stream(len, 16))),
-        (
-            "numbers in gob",
-            Box::new(|len| [3, 4, 0, 2].repeat(len / 4).into()),
-        ),
-        ("empty maps", Box::new(|len| list(len, &[0xa0]))),
-        ("maps of one", Box::new(|len| list(len, &[0xa1, 0, 0]))),
-        ("empty texts", Box::new(|len| list(len, &[0x60]))),
-        ("arrays in arrays", Box::new(|len| list(len, &[0x9f]))),
-        ("noise", Box::new(|len| noise(len).into())),
+fn shapes() -> [(&'static str, OfLen); 7] {
+    [
+        ("small frames", |len| stream(len, 16)),
+        ("numbers in gob", |len| [3, 4, 0, 2].repeat(len / 4).into()),
+        ("empty maps", |len| list(len, &[0xa0])),
+        ("maps of one", |len| list(len, &[0xa1, 0, 0])),
+        ("empty texts", |len| list(len, &[0x60])),
+        ("arrays in arrays", |len| list(len, &[0x9f])),
+        ("noise", |len| noise(len).into()),
     ]
 }
 
