@@ -56,7 +56,7 @@ pub fn a_handshake_that_dribbles_is_ended_by_its_deadline(lab: &Lab) {
     socket
         .set_read_timeout(Some(Duration::from_millis(10)))
         .unwrap();
-    let mut hello = vec![0; 2000];
+    let mut hello = vec![0; 500];
     hello[..9].copy_from_slice(&[22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb]);
     let ended = hello.iter().any(|byte| {
         let sent = socket.write_all(&[*byte]);
