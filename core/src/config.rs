@@ -16,6 +16,7 @@ use crate::error::ConfigError;
 use crate::id::NodeId;
 use crate::input::PeerAddr;
 use crate::members::{MEMBERS_MAX, Member, State};
+use crate::node::spares::SPARES;
 use crate::policy::{Policy, Storing};
 use crate::seal::{BLOB_MAX, INLINE_MAX, PAYLOAD_MAX};
 use crate::wire::message::REQUESTS_MIN;
@@ -359,6 +360,12 @@ impl Limits {
     /// for the first 64 KiB of each session.
     pub const fn answers_max(&self) -> usize {
         self.answers_common() + self.connections as usize * 2 * ANSWERS_SURE
+    }
+
+    /// The most bytes of blobs' buffers, beside those that `memory` counts, that
+    /// wait to be used again.
+    pub const fn spares_max(&self) -> usize {
+        SPARES * BLOB_MAX
     }
 
     /// Beyond so many bytes of answers in all sessions, a session has only those

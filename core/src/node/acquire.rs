@@ -208,6 +208,7 @@ impl Node {
                     ..*claim
                 };
                 self.ctx.holding = true;
+                self.ctx.spares.keep(&bytes);
                 self.ctx.submit(
                     DiskKind::PutBlob { claim, bytes },
                     DiskTask::Acquired(wanted),

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::ctx::Ctx;
 use super::reach::stored;
 use super::session::Pending;
+use super::spares::Spares;
 use super::task::{Answer, No, Waiter};
 use crate::error::PeerFault;
 use crate::id::NodeId;
@@ -38,7 +39,8 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
         ctx.give_up(peer, pending, &No::Refused(reason));
         return Ok(None);
     }
-    let mut tell = |waiter: Waiter, answer| ctx.answers.push_back((waiter, peer, answer));
+    let answers = &mut ctx.answers;
+    let mut tell = |waiter: Waiter, answer| answers.push_back((waiter, peer, answer));
     match (pending, frame.kind) {
         (Pending::Lookup { waiter }, kind::LOOKUP) => match found(&frame.body) {
             Some(answer) => {
@@ -61,7 +63,7 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
             Ok(None)
         }
         (Pending::Fetch { waiter, max, data }, kind::DATA) => {
-            fetched(waiter, max, data, frame, tell)
+            fetched(&mut ctx.spares, waiter, max, data, frame, tell)
         }
         (Pending::Claim { waiters }, kind::CLAIM) => claimed(waiters, frame, tell),
         (Pending::Abandoned { left }, of) => abandoned(left, of, frame),
@@ -84,6 +86,7 @@ fn found(body: &[u8]) -> Option<Answer> {
     reason = "the request comes back as it was, on a path that ends the session"
 )]
 fn fetched(
+    spares: &mut Spares,
     waiter: Waiter,
     max: usize,
     mut data: BytesMut,
@@ -104,7 +107,7 @@ fn fetched(
         }
     } else {
         if data.is_empty() {
-            data.reserve(max.min(BLOB_MAX));
+            data = spares.take(max.min(BLOB_MAX));
         }
         data.extend_from_slice(&frame.body);
         if more {

@@ -17,6 +17,7 @@ use super::queues::{Budget, DiskQueue, JobQueue};
 use super::roll::{Roll, fingerprint};
 use super::seen::Seen;
 use super::session::Session;
+use super::spares::Spares;
 use super::task::{Answer, DiskTask, JobTask, Waiter};
 use crate::bug::{self, Bug};
 use crate::config::Config;
@@ -151,6 +152,7 @@ pub(super) struct Ctx {
     pub(super) get_pool: Budget,
     pub(super) receive_pool: Budget,
     pub(super) serve_pool: Budget,
+    pub(super) spares: Spares,
     pub(super) upload: Pace,
     pub(super) download: Pace,
     /// When it was last told that those who come are too many.
@@ -218,6 +220,7 @@ impl Ctx {
             get_pool: share,
             receive_pool: share,
             serve_pool: share,
+            spares: Spares::default(),
             upload,
             download,
             crowded: None,

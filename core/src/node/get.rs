@@ -242,6 +242,7 @@ impl GetOp {
         if part.end > plain.len() {
             return self.damaged(ctx, number);
         }
+        ctx.spares.keep(&plain);
         piece.plain = Some(plain.slice(part));
         self.progressed(ctx);
         self.hand_over(ctx);

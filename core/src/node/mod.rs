@@ -30,6 +30,7 @@ mod seen;
 mod serve;
 mod session;
 mod sources;
+pub(crate) mod spares;
 mod task;
 
 use alloc::boxed::Box;

@@ -309,6 +309,7 @@ impl Node {
         ctx.timers.cancel(Timer::Alive(conn));
         ctx.timers.cancel(Timer::Queue(conn));
         ctx.dirty.remove(&conn);
+        ctx.spares.shrink(ctx.sessions.is_empty());
         ctx.upload.forget(conn);
         ctx.download.forget(conn);
         ctx.book
@@ -533,6 +534,7 @@ impl Node {
         let Some(session) = ctx.sessions.get_mut(&conn) else {
             return;
         };
+        ctx.spares.shrink(false);
         let (keep_alive, idle) = (ctx.config.timing.keep_alive, ctx.config.timing.idle);
         //# SESSION-3: A node SHOULD send PING when it has heard nothing for its own
         //# keep-alive time (15 seconds unless configured), and MUST close the session

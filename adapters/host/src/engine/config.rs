@@ -191,6 +191,7 @@ impl HostConfig {
         limits.memory
             + limits.connections as usize * connection
             + limits.answers_max()
+            + limits.spares_max()
             + self.mailbox * MAIL_BYTES
             + limits.operations as usize * (self.put_buffer + self.get_buffer)
             + self.store.cache_bytes
