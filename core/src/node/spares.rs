@@ -2,8 +2,8 @@
 //! any more.
 //!
 //! A megabyte that is freed goes back to the operating system, with most
-//! allocators, and the next one has to be made of new pages, one fault for each:
-//! of what a large get costs this was a third.
+//! allocators, and the next one has to be made of new pages, one fault for each.
+//! Of the time that a large get takes this was a quarter.
 
 use alloc::collections::VecDeque;
 
