@@ -289,14 +289,7 @@ impl Work {
                 replicas,
                 told,
                 needed,
-            } => {
-                let mut placement = Placement::new(&candidates, replicas, 0);
-                let mut is_unread = |slot: &u16| {
-                    let replicas = placement.replicas(Slot(*slot)).iter();
-                    replicas.filter(|node| told.contains(node)).count() < needed
-                };
-                Made::Unread((0..=u16::MAX).filter(|slot| is_unread(slot)).count() as u32)
-            }
+            } => Made::Unread(count_unread(&candidates, replicas, &told, needed)),
             Self::OpenChunk {
                 id,
                 key,
@@ -328,6 +321,25 @@ impl Work {
     }
 }
 
+/// The slots of which fewer than `needed` replicas are among those who told.
+fn count_unread(
+    candidates: &[Candidate],
+    replicas: usize,
+    told: &BTreeSet<NodeId>,
+    needed: usize,
+) -> u32 {
+    let mut placement = Placement::new(candidates, replicas, 0);
+    let mut is_unread = |slot: u16| {
+        let replicas = placement.replicas(Slot(slot)).iter();
+        replicas.filter(|node| told.contains(node)).count() < needed
+    };
+    // Often all slots are alike, and ranking each of them takes milliseconds.
+    if told.len() < needed || candidates.len() <= replicas {
+        return u32::from(is_unread(0)) * SLOTS as u32;
+    }
+    (0..=u16::MAX).filter(|slot| is_unread(*slot)).count() as u32
+}
+
 fn open_meta(reader: &Reader, record: &StoredRecord) -> MetaResult {
     let head = SignedHead::from_stored(record)?;
     let meta = seal::open_meta(reader, &head, &record.meta)?;
@@ -338,5 +350,35 @@ fn content_len(content: &Content) -> usize {
     match content {
         Content::Inline(bytes) => bytes.len(),
         Content::Root(_) | Content::Removed => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unread_is_counted_where_all_slots_are_alike_too() {
+        let member = |id| Candidate {
+            node: NodeId([id; 32]),
+            weight: 1,
+            zone: 0,
+        };
+        let unread = |members: u8, told: &[u8]| {
+            let members: Vec<Candidate> = (1..=members).map(member).collect();
+            let told = told.iter().map(|id| NodeId([*id; 32])).collect();
+            count_unread(&members, 3, &told, 2)
+        };
+        let all = SLOTS as u32;
+        // Three members hold every slot.
+        assert_eq!(unread(3, &[1]), all);
+        assert_eq!(unread(3, &[1, 3]), 0);
+        assert_eq!(unread(0, &[]), all);
+        // Of five, one is never enough, and two are where both are replicas: for 3 of
+        // the 10 choices of three.
+        assert_eq!(unread(5, &[2]), all);
+        let read = all - unread(5, &[2, 4]);
+        assert!(read.abs_diff(all * 3 / 10) < all / 20, "{read}");
+        assert_eq!(unread(5, &[1, 2, 3, 4]), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use peerhold_core::disk::Owed;
 use peerhold_core::{Damage, Event, Instant, NodeId};
 use peerhold_store::StoreConfig;
 
@@ -289,8 +290,28 @@ impl Run {
                 .collect();
             let running = self.work.values().map(|work| work.op);
             let running: Vec<_> = running.collect();
-            format!("{REST:?} after everything was mended: {all:?}; {running:?}")
+            let owed = self.owed().join("; ");
+            format!("{REST:?} after everything was mended: {all:?}; {running:?}; {owed}")
         })
+    }
+
+    /// What is owed by whom to whom, and who has it.
+    fn owed(&self) -> Vec<String> {
+        let cluster = &self.cluster;
+        let place = |node| (0..cluster.machines()).find(|at| cluster.id(*at) == node);
+        let mut owed = Vec::new();
+        for at in 0..cluster.machines() {
+            for debt in cluster.books(at).unwrap_or_default().debts {
+                let has = |of: usize| match debt.owed {
+                    Owed::Blob { claim, .. } => cluster.has_blob(of, claim.blob),
+                    Owed::Record { key, id } => cluster.has(of, key, id.version),
+                };
+                let held: Vec<_> = (0..cluster.machines()).map(has).collect();
+                let (to, what) = (place(debt.target), debt.owed);
+                owed.push(format!("node{at} owes {to:?} {what:?}, held: {held:?}"));
+            }
+        }
+        owed
     }
 
     fn is_at_rest(&self) -> bool {

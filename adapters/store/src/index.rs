@@ -186,6 +186,9 @@ pub(crate) type Written<T> = (T, State, BTreeMap<u32, Share>);
 pub(crate) struct Index {
     db: Database,
     sync_failed: Arc<AtomicBool>,
+    /// It could not be read: redb answers nothing more after an error of its
+    /// file, whatever that was.
+    failed: AtomicBool,
 }
 
 impl Index {
@@ -201,7 +204,21 @@ impl Index {
             .set_cache_size(cache)
             .set_check_integrity_on_open(check);
         let db = builder.create_with_backend(backend)?;
-        Ok(Self { db, sync_failed })
+        Ok(Self {
+            db,
+            sync_failed,
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it has failed to answer and must be opened again.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// It did not answer. What is damaged would be so again.
+    pub(crate) fn failed(&self, error: &IndexError) {
+        self.failed.fetch_or(!error.damaged(), Ordering::Relaxed);
     }
 
     /// Whether a sync of the file has failed: it must be written anew.

@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::log::{LOG, Log};
 use crate::replay::{Forgotten, Recovery, ReplayError, Replayed, replay};
 use crate::state::State;
-use crate::store::{SegmentInfo, Space, Store, Writer};
+use crate::store::{Health, SegmentInfo, Space, Store, Writer};
 use crate::vfs::{Kind, Vfs, VfsFile};
 
 pub(crate) const BLOBS: &str = "blobs";
@@ -184,6 +184,19 @@ impl<V: Vfs> Store<V> {
         writer.compaction = None;
         *slot = Some(index);
         true
+    }
+
+    /// Opens the index again if it does not answer any more: nothing may be
+    /// written for a long time, and what is read must not wait for that.
+    pub(crate) fn revive_index(&self) {
+        let is_lost = || self.index().as_ref().is_none_or(Index::has_failed);
+        if is_lost() && self.health() == Health::Writable {
+            let mut writer = self.writer();
+            // A commit may have done it in the meantime.
+            if is_lost() {
+                self.reopen_index(&mut writer);
+            }
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl<V: Vfs> Store<V> {
     /// [`Store::commit`] too, but a write and another operation on the same
     /// [`DiskKey`](peerhold_core::disk::DiskKey) must not overlap.
     pub fn prepare(&self, op: DiskOp) -> Prepared {
+        self.revive_index();
         let step = match op.kind() {
             DiskKind::GetBlob(id) => match self.get_blob(id) {
                 Read::Answer(result) => return Prepared::Done(op.complete(result)),
@@ -332,7 +333,10 @@ fn lookup<T>(
     let index = index
         .as_ref()
         .ok_or_else(|| DiskError::Io("the index has failed".to_owned()))?;
-    ask(index).map_err(|error| index_error(&error))
+    ask(index).map_err(|error| {
+        index.failed(&error);
+        index_error(&error)
+    })
 }
 
 /// The blob, if it is what its id says.

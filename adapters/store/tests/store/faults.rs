@@ -12,7 +12,8 @@ use peerhold_core::id::BlobId;
 use peerhold_store::vfs::{FailAfter, Kind, MemVfs, Vfs, VfsFile};
 use peerhold_store::{Health, Store, StoreConfig};
 
-/// Counts syncs of files, and fails those of paths that start with a word.
+/// Counts syncs of files, and fails those of paths that start with a word, or
+/// reads and changes of their lengths.
 #[derive(Clone, Debug)]
 struct Syncs {
     inner: MemVfs,
@@ -23,6 +24,7 @@ struct Syncs {
 struct Shared {
     log_syncs: AtomicU64,
     fail: AtomicBool,
+    fail_reads: AtomicBool,
     fail_under: &'static str,
 }
 
@@ -56,6 +58,10 @@ impl Syncs {
     fn fail(&self, fail: bool) {
         self.shared.fail.store(fail, Ordering::Relaxed);
     }
+
+    fn fail_reads(&self, fail: bool) {
+        self.shared.fail_reads.store(fail, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -67,6 +73,13 @@ impl Shared {
             return Err(io::Error::other("sync failed"));
         }
         Ok(())
+    }
+
+    fn read(&self, path: &str) -> io::Result<()> {
+        match self.fail_reads.load(Ordering::Relaxed) && path.starts_with(self.fail_under) {
+            true => Err(io::Error::other("read failed")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -105,6 +118,7 @@ impl Vfs for Syncs {
 
 impl<F: VfsFile> VfsFile for SyncFile<F> {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.shared.read(&self.path)?;
         self.inner.read_at(buf, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -188,6 +202,30 @@ fn an_index_whose_sync_fails_is_made_anew_and_nothing_is_lost() {
     }
     assert_eq!(store.health(), Health::Writable);
     one(&store, put_blob(&bytes(100, 100), 1)).unwrap();
+}
+
+#[test]
+fn an_index_that_could_not_be_read_answers_again_without_a_write() {
+    let vfs = Syncs::new("index");
+    let store = open(vfs.clone());
+    let blobs: Vec<_> = (0..400).map(|n| bytes(n, 100)).collect();
+    run(&store, blobs.iter().map(|blob| put_blob(blob, 1)).collect());
+    drop(store);
+    for write in [false, true] {
+        // What it reads is not in memory.
+        let store = open(vfs.clone());
+        let has = |blob: &Bytes| one(&store, DiskKind::HasBlob(BlobId::of(blob)));
+        let held = Ok(DiskData::Claimed { held: true });
+        let fails = || blobs.iter().any(|blob| has(blob) != held);
+        vfs.fail_reads(true);
+        assert!(fails());
+        if write {
+            one(&store, put_blob(&bytes(400, 100), 1)).unwrap_err();
+        }
+        vfs.fail_reads(false);
+        assert!(!fails());
+        one(&store, put_blob(&bytes(400, 100), 1)).unwrap();
+    }
 }
 
 #[test]
