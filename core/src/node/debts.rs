@@ -199,6 +199,10 @@ impl Node {
         match result {
             Ok(DiskData::Record(Some(record))) => self.hand_on(debt, me, &record),
             Ok(_) => self.search_on(debt),
+            // Where nobody else has it, nobody can ever show its head.
+            Err(DiskError::Corrupt) if matches!(debt.owed, Owed::Blob { .. }) => {
+                self.search_on(debt);
+            }
             // What is damaged here is not gone.
             Err(error) => self.not_found(debt, &No::Disk(error)),
         }
@@ -222,8 +226,9 @@ impl Node {
         let told = !search.others.is_passing() && !search.others.is_refused();
         let gone = told && self.ctx.is_founded();
         if gone && matches!(debt.owed, Owed::Blob { .. }) {
-            //# DEBT-6: A debt for a blob is of no account, and SHOULD be forgotten, when this
-            //# node and every replica of the name have told that they do not hold the record.
+            //# DEBT-6: A debt for a blob is of no account, and SHOULD be forgotten, when every
+            //# replica of the name has told that it does not hold the record, and this node does
+            //# not either, or holds it damaged.
             return self.forget_debt(debt);
         }
         if gone && !search.later {
