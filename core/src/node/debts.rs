@@ -80,9 +80,16 @@ impl Ctx {
         self.debts.len() + self.owing
     }
 
-    /// Whether so many more debts may be remembered.
+    /// How many copies of one record may fail when it has enough.
+    pub(super) fn may_come_of_one(&self) -> usize {
+        usize::from(self.config.replicas.saturating_sub(self.config.durable))
+    }
+
+    /// Whether so many more debts may be remembered, beside those that records
+    /// under way may bring: a record that was sent is owed, whatever is owed
+    /// already.
     pub(super) fn may_owe(&self, more: usize) -> bool {
-        more == 0 || self.owed() + more <= self.config.limits.debts as usize
+        more == 0 || self.owed() + self.may_come + more <= self.config.limits.debts as usize
     }
 
     /// Whether a debt's record is there, as far as this node knows.
