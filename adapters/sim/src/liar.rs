@@ -41,6 +41,8 @@ pub struct Lies {
     pub other_names: bool,
     /// It asks again, in any session, for what it has asked for before.
     pub repeats: bool,
+    /// It tells of a record whose head it has changed and cannot sign.
+    pub forges: bool,
 }
 
 impl Lies {
@@ -53,6 +55,7 @@ impl Lies {
         unrequested: true,
         other_names: true,
         repeats: true,
+        forges: true,
     };
 
     /// Without those for which others end a session.
@@ -118,6 +121,7 @@ impl Liar {
         let word = self.rng.next_u32();
         match word % 128 {
             0 | 1 if self.lies.unrequested => Some(self.unrequested(out)),
+            3..8 if self.lies.unrequested && self.lies.forges => Some(self.forged(out)),
             2 if self.lies.repeats => {
                 let frame = self.asked.pop_front()?;
                 let request = self.rng.next_u32();
@@ -227,6 +231,13 @@ impl Liar {
                 let record = cut(self.other(key)?, *part);
                 Some(("liar: another name", Ok(DiskData::Record(Some(record)))))
             }
+            DiskKind::GetRecord { .. } if self.tells(lies.forges) => match truth(kind.clone())? {
+                DiskData::Record(Some(record)) => {
+                    let record = self.forge(record);
+                    Some(("liar: forged record", Ok(DiskData::Record(Some(record)))))
+                }
+                _ => None,
+            },
             DiskKind::GetRecord { .. } if self.tells(changed.1) => match truth(kind.clone())? {
                 DiskData::Record(Some(record)) => {
                     let record = self.change_record(record);
@@ -265,28 +276,30 @@ impl Liar {
                 return ("liar: oversize", true);
             }
             3 => message::append(out, junk[0], Flags::NONE, request, &junk[1..]),
-            _ => {
-                let Some(record) = self.oldest.values().next().cloned() else {
-                    return ("liar: silent", false);
-                };
-                let forged = self.forge(record);
-                let record = RecordParts::from(&forged);
-                let keep = Keep {
-                    record,
-                    repair: true,
-                };
-                let _ = message::append(
-                    out,
-                    kind::KEEP,
-                    Flags::NONE,
-                    request,
-                    &message::encode(&keep),
-                );
-                return ("liar: forged record", false);
-            }
+            _ => return self.forged(out),
         };
         debug_assert!(appended.is_ok(), "a short frame");
         ("liar: unrequested", sort == 0)
+    }
+
+    /// Has a record kept that nobody has signed; how that is called, and that it
+    /// need not end the session.
+    fn forged(&mut self, out: &mut BytesMut) -> (&'static str, bool) {
+        let Some(record) = self.oldest.values().next().cloned() else {
+            return ("liar: silent", false);
+        };
+        let (request, forged) = (self.rng.next_u32(), self.forge(record));
+        let record = RecordParts::from(&forged);
+        let keep = Keep {
+            record,
+            repair: true,
+        };
+        let body = message::encode(&keep);
+        // One that is too large for a frame is not sent.
+        match message::append(out, kind::KEEP, Flags::NONE, request, &body) {
+            Ok(_) => ("liar: forged record", false),
+            Err(_) => ("liar: silent", false),
+        }
     }
 }
 

@@ -335,6 +335,7 @@ impl Script {
                 unrequested: dice.of(3) == 0,
                 other_names: later.of(2) == 0,
                 repeats: later.of(2) == 0,
+                forges: later.of(2) == 0,
             };
             steps.push((dice.about(swarm.time / 4), What::Lie(at, lies)));
         }
@@ -495,6 +496,7 @@ fn draw_fault(
             }
         }
         Class::Swizzle => return draw_swizzle(swarm, when, dice, steps),
+        Class::WriterDies => return draw_writer(swarm, (when, back), dice, steps),
         Class::Reset => Fault::Reset {
             at,
             other,
@@ -568,7 +570,7 @@ fn draw_disk_fault(
         Class::Rot => Fault::Rot {
             at: suspect,
             bits: dice.of(4) as u32,
-            rate: *dice.one(&[50_000, 300_000]),
+            rate: *dice.one(&[100_000, 500_000]),
             time,
         },
         Class::LogRot => Fault::LogRot {
@@ -588,6 +590,30 @@ fn draw_disk_fault(
             time: dice.between(ms(100), s(60)),
         },
     }
+}
+
+/// Has an honest machine store a large file, and die at one of its next outputs:
+/// who was to get a copy from it looks elsewhere.
+fn draw_writer(
+    swarm: &Swarm,
+    (when, back): (Duration, Duration),
+    dice: &mut Dice,
+    steps: &mut Vec<(Duration, What)>,
+) {
+    let at = swarm.suspects + dice.of(swarm.nodes() - swarm.suspects);
+    let (size, fill) = (*dice.one(&LARGE), dice.word());
+    let op = Op {
+        node: at,
+        name: dice.of(swarm.names),
+        act: Act::Put { size, fill },
+    };
+    let fault = Fault::CrashAtOutput {
+        at,
+        outputs: 1 + dice.of(100) as u32,
+        back,
+    };
+    steps.push((when, What::Do(op)));
+    steps.push((when, What::Fault(Class::WriterDies, fault)));
 }
 
 /// Cuts some machines off, one by one; each comes back at a time of its own.

@@ -111,7 +111,8 @@ impl Run {
                     rot_once: rate,
                     rot: rate,
                     misdirected: rate,
-                    rot_under: vec!["blobs/"],
+                    // A blob's file is written under another name.
+                    rot_under: vec!["blobs/", "tmp/"],
                     ..cluster.disk_faults.clone()
                 };
                 cluster.fail_disk(at, faults, None, time);

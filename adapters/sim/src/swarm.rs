@@ -69,11 +69,13 @@ pub enum Class {
     Wiped,
     /// Bits of the log on a suspect's disk go bad.
     LogRot,
+    /// A process ends soon after it has begun to store a large file.
+    WriterDies,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Kill,
         Self::PowerCut,
         Self::CrashAtOutput,
@@ -102,6 +104,7 @@ impl Class {
         Self::NoSpace,
         Self::Wiped,
         Self::LogRot,
+        Self::WriterDies,
     ];
 
     /// Whether it takes away what was durable: only suspects are struck.
@@ -204,7 +207,7 @@ impl Swarm {
             namespaces: 1 + dice.of(2),
             names: *dice.one(&[1, 2, 3, 5, 8, 13]),
             time,
-            operations: *dice.one(&[100, 200, 400, 400, 800]),
+            operations: *dice.one(&[200, 400, 800, 1000, 1200]),
             large: *dice.one(large),
             reads: *dice.one(&[300, 500, 700]),
             faults,

@@ -9,7 +9,7 @@ use peerhold_sim::{
 
 /// Seeds that found something, by what it was. What a seed draws may change
 /// with the simulator: the tests beside each fix do not depend on it.
-const FOUND: [(u64, &str); 5] = [
+const FOUND: [(u64, &str); 6] = [
     (6, "a part of a removed file was out of range, not gone"),
     (
         78,
@@ -23,6 +23,10 @@ const FOUND: [(u64, &str); 5] = [
     (
         5069,
         "a node that was started on a full disk was never ready",
+    ),
+    (
+        159428535438548,
+        "an index that could not be read was not opened again but for a write",
     ),
 ];
 

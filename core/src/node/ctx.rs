@@ -133,6 +133,8 @@ pub(super) struct Ctx {
     pub(super) debts: BTreeMap<Debt, Option<OpId>>,
     /// How many more operations will owe when their records are sealed.
     pub(super) owing: usize,
+    /// Copies of records that writes under way may come to owe.
+    pub(super) may_come: usize,
     /// Operations whose records are not durable enough yet: what they owe is
     /// not to be paid before.
     pub(super) unwritten: BTreeSet<OpId>,
@@ -209,6 +211,7 @@ impl Ctx {
             forgetting: BTreeMap::new(),
             debts: BTreeMap::new(),
             owing: 0,
+            may_come: 0,
             unwritten: BTreeSet::new(),
             seen,
             settling: BTreeMap::new(),

@@ -80,9 +80,16 @@ impl Ctx {
         self.debts.len() + self.owing
     }
 
-    /// Whether so many more debts may be remembered.
+    /// How many copies of one record may fail when it has enough.
+    pub(super) fn may_come_of_one(&self) -> usize {
+        usize::from(self.config.replicas.saturating_sub(self.config.durable))
+    }
+
+    /// Whether so many more debts may be remembered, beside those that records
+    /// under way may bring: a record that was sent is owed, whatever is owed
+    /// already.
     pub(super) fn may_owe(&self, more: usize) -> bool {
-        more == 0 || self.owed() + more <= self.config.limits.debts as usize
+        more == 0 || self.owed() + self.may_come + more <= self.config.limits.debts as usize
     }
 
     /// Whether a debt's record is there, as far as this node knows.
@@ -199,6 +206,10 @@ impl Node {
         match result {
             Ok(DiskData::Record(Some(record))) => self.hand_on(debt, me, &record),
             Ok(_) => self.search_on(debt),
+            // Where nobody else has it, nobody can ever show its head.
+            Err(DiskError::Corrupt) if matches!(debt.owed, Owed::Blob { .. }) => {
+                self.search_on(debt);
+            }
             // What is damaged here is not gone.
             Err(error) => self.not_found(debt, &No::Disk(error)),
         }
@@ -222,8 +233,9 @@ impl Node {
         let told = !search.others.is_passing() && !search.others.is_refused();
         let gone = told && self.ctx.is_founded();
         if gone && matches!(debt.owed, Owed::Blob { .. }) {
-            //# DEBT-6: A debt for a blob is of no account, and SHOULD be forgotten, when this
-            //# node and every replica of the name have told that they do not hold the record.
+            //# DEBT-6: A debt for a blob is of no account, and SHOULD be forgotten, when every
+            //# replica of the name has told that it does not hold the record, and this node does
+            //# not either, or holds it damaged.
             return self.forget_debt(debt);
         }
         if gone && !search.later {

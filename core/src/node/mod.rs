@@ -283,7 +283,7 @@ impl Node {
         self.at(now);
         let limits = &self.ctx.config.limits;
         let full = self.ops.len() >= limits.operations as usize;
-        let indebted = writes && !self.ctx.may_owe(1);
+        let indebted = writes && !self.ctx.may_owe(self.ctx.may_come_of_one().max(1));
         if !self.ctx.ready || full || indebted {
             return Err(Busy(command));
         }

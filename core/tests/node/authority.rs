@@ -452,6 +452,29 @@ fn a_blob_of_a_put_that_came_to_nothing_is_owed_no_more_when_all_have_told() {
 }
 
 #[test]
+fn a_blob_whose_record_only_the_debtor_has_and_damaged_is_owed_no_more() {
+    let (record, sealed) = chunked("file", &noise(1000));
+    let (mut host, mut peers) = owing_blob(&record, &sealed);
+    host.disk.damaged.insert(record.id());
+    host.disk
+        .records
+        .insert(record.key, [record.clone()].into());
+    assert_eq!(host.node.status().debts, 1);
+    assert_eq!(answer_lookups(&mut host, &mut peers, |_| None), []);
+    assert_eq!(host.node.status().debts, 0);
+
+    // Whoever else has it shows it.
+    let (mut host, mut peers) = owing_blob(&record, &sealed);
+    host.disk.damaged.insert(record.id());
+    host.disk
+        .records
+        .insert(record.key, [record.clone()].into());
+    let told = |peer| (peer == id(3)).then(|| record.clone());
+    assert_eq!(answer_lookups(&mut host, &mut peers, told).len(), 1);
+    assert_eq!(host.node.status().debts, 1);
+}
+
+#[test]
 fn what_a_put_owes_for_its_blobs_is_written_down_before_its_record_is_sent() {
     let (mut host, mut replicas) = cluster();
     replicas[0].claims = Some(Err(Refusal::NoSpace));

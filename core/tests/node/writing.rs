@@ -195,7 +195,8 @@ fn a_small_put_that_nobody_has_space_for_is_known_not_to_have_happened() {
 #[test]
 fn a_put_waits_while_as_much_is_owed_as_may_be() {
     let mut config = config(ME);
-    config.limits.debts = 3;
+    // One is for its record.
+    config.limits.debts = 4;
     let mut host = Host::founded(config, &[id(1), id(2)]);
     let mut replicas = [1, 2].map(|byte| Replica::new(&mut host, byte));
     replicas[0].claims = Some(Err(Refusal::NoSpace));
@@ -218,6 +219,32 @@ fn a_put_waits_while_as_much_is_owed_as_may_be() {
     let op = host.put("file", &noise(5 * 65_536 + 1));
     talk(&mut host, &mut replicas, 70);
     assert_eq!(host.result(op), Some(Err(OpError::Indebted { debts: 3 })));
+}
+
+#[test]
+fn no_more_puts_are_under_way_than_their_records_may_owe_copies() {
+    let mut config = config(ME);
+    config.limits.debts = 2;
+    let mut host = Host::founded(config, &[id(1), id(2)]);
+    let mut replicas = [1, 2].map(|byte| Replica::new(&mut host, byte));
+    replicas[0].keeps = Some(Err(Refusal::NoSpace));
+    host.put("one", b"1");
+    host.put("two", b"2");
+    for _ in 0..2 {
+        let more = host.node.put(host.now, put_of("three"));
+        assert!(matches!(more, Err(Busy(_))));
+        talk(&mut host, &mut replicas, 5);
+        assert_eq!(host.node.status().debts, 2);
+    }
+    replicas[0].keeps = Some(Ok(()));
+    talk(&mut host, &mut replicas, 20);
+    assert_eq!(host.node.status().debts, 0);
+    // What owes nothing in the end takes nothing away from others.
+    for name in ["three", "four", "five"] {
+        let op = host.put(name, b"3");
+        talk(&mut host, &mut replicas, 1);
+        assert!(is_settled(&host, op));
+    }
 }
 
 #[test]

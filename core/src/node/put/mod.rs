@@ -79,6 +79,8 @@ pub(super) struct PutOp {
     /// The record is being sealed, or more.
     sealing_record: bool,
     debts_writing: u32,
+    /// Copies of its record that it may still come to owe.
+    may_owe: usize,
     /// The caller has been told that it ended well.
     finished: bool,
     over: bool,
@@ -149,6 +151,7 @@ impl PutOp {
             record_owed: false,
             sealing_record: false,
             debts_writing: 0,
+            may_owe: ctx.may_come_of_one(),
             finished: false,
             over: false,
             writer,
@@ -159,6 +162,7 @@ impl PutOp {
             op: id,
             put: op.put,
         });
+        ctx.may_come += op.may_owe;
         ctx.unwritten.insert(id);
         op.follow(ctx);
         op.progressed(ctx);
@@ -403,11 +407,17 @@ impl PutOp {
         }
     }
 
+    /// What its record owes is known.
+    fn owes_no_more(&mut self, ctx: &mut Ctx) {
+        ctx.may_come -= core::mem::take(&mut self.may_owe);
+    }
+
     fn fail(&mut self, ctx: &mut Ctx, error: OpError) {
         if self.over || self.finished {
             return;
         }
         self.over = true;
+        self.owes_no_more(ctx);
         self.drop_blobs(ctx);
         ctx.owing -= self.owed.len();
         self.owed.clear();

@@ -188,6 +188,7 @@ impl PutOp {
                 .collect();
             let owes = !owed.is_empty() && !bug::on(Bug::RecordNotOwed);
             if owes && !core::mem::replace(&mut self.record_owed, true) {
+                self.owes_no_more(ctx);
                 self.owe(ctx, owed);
             }
         }
@@ -219,6 +220,7 @@ impl PutOp {
         }
         if settled {
             self.over = true;
+            self.owes_no_more(ctx);
             if ctx.settling.get(&self.id).copied().unwrap_or(0) == 0 {
                 ctx.settling.remove(&self.id);
                 ctx.events.push(Event::Settled { op: self.id });
