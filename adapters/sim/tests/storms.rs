@@ -31,7 +31,7 @@ fn through_every_fault_a_store_does_what_it_says() {
 
 #[test]
 fn a_store_whose_bits_rot_says_nothing_else_instead() {
-    let tally = storms(0..30, true);
+    let tally = storms(0..60, true);
     assert!(
         tally.of("disk: bit flipped for good") > 10,
         "bits rot too rarely"
