@@ -239,8 +239,8 @@ pub fn without_descriptors_a_node_waits_and_goes_on_when_there_are_some(lab: &La
     assert!(hoarded.len() > 50, "only {} files", hoarded.len());
     // The visitor has the last one, and there is none to accept it with.
     hoarded.pop();
-    let visitor = TcpStream::connect(first.addr()).unwrap();
     let begun = Instant::now();
+    let visitor = TcpStream::connect(first.addr()).unwrap();
     let mut accept = || {
         first.told(&mut notices, |notice| match notice {
             Notice::Accept(words) => Some(words),
