@@ -269,7 +269,9 @@ pub struct Limits {
     pub peer_bytes: Option<u64>,
     /// Names of which is remembered, durably, what was seen of them, so that
     /// no get answers with less later; about 300 bytes of memory each. Of more
-    /// names those that were not read or written for longest are forgotten.
+    /// names those that were not read or written for longest are forgotten. As
+    /// many acknowledgements of replicas are remembered until a restart
+    /// ([`crate::Event::Unkept`]), at some 250 bytes each.
     pub seen: u32,
     /// Bytes of sessions that go out in a second, to all peers together, or
     /// `None` for as many as they take: at least 64 KiB. Peers that wait have

@@ -265,6 +265,16 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
+    /// A replica that had acknowledged a record of a name tells of an older one
+    /// or none: it has lost it, or has never kept it. A get hands the newest to it
+    /// again. Told once for each time that it acknowledged; of the last
+    /// [`crate::Limits::seen`] acknowledgements, since the start.
+    Unkept {
+        /// Who.
+        peer: NodeId,
+        /// The name.
+        key: RecordKey,
+    },
     /// Replicas told of two different records of one version of a name, both
     /// signed by its namespace: something that holds its secret, perhaps a
     /// copy of a node, has written twice under one version. The greater

@@ -506,6 +506,7 @@ impl Engine {
             Event::Members => Notice::Members,
             Event::MapDiffers { peer } => Notice::MapDiffers { peer },
             Event::Lied { peer } => Notice::Lied { peer },
+            Event::Unkept { peer, key } => Notice::Unkept { peer, key },
             Event::Forked(fork) => Notice::Forked(fork),
             Event::Damaged(damage) => Notice::Damaged(damage),
             Event::Trouble(error) => Notice::Trouble(error),

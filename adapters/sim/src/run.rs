@@ -111,7 +111,7 @@ pub(crate) struct Run {
     pub(crate) images: BTreeMap<usize, Image>,
     /// A node was asked to drop its copies of something.
     pub(crate) forgot: bool,
-    known: BTreeSet<NodeId>,
+    known: BTreeMap<NodeId, usize>,
     began: Instant,
     events: u64,
 }
@@ -129,7 +129,9 @@ impl Run {
             let writer = writers[at % writers.len()].clone();
             Named::new(writer, &format!("{canary}/{at}"))
         });
-        let known = (0..cluster.machines()).map(|at| cluster.id(at)).collect();
+        let known = (0..cluster.machines())
+            .map(|at| (cluster.id(at), at))
+            .collect();
         let config = &cluster.machines[0].config;
         let chunk = (config.chunk_bytes as usize, config.pad_bytes as usize);
         Self {

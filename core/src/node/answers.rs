@@ -1,5 +1,6 @@
 //! Answers to this node's requests: each frame of one goes to whoever waits.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use super::reach::stored;
 use super::session::Pending;
 use super::spares::Spares;
 use super::task::{Answer, No, Waiter};
+use crate::disk::StoredRecord;
 use crate::error::PeerFault;
 use crate::id::NodeId;
 use crate::seal::BLOB_MAX;
@@ -42,12 +44,16 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
     let answers = &mut ctx.answers;
     let mut tell = |waiter: Waiter, answer| answers.push_back((waiter, peer, answer));
     match (pending, frame.kind) {
-        (Pending::Lookup { waiter }, kind::LOOKUP) => match found(&frame.body) {
-            Some(answer) => {
-                tell(waiter, answer);
+        (Pending::Lookup { waiter, least }, kind::LOOKUP) => match found(&frame.body) {
+            Some(record) => {
+                if let Some(least) = least {
+                    ctx.is_held_to(peer, least, record.as_deref());
+                }
+                ctx.answers
+                    .push_back((waiter, peer, Answer::Record(record)));
                 Ok(None)
             }
-            None => Err((Pending::Lookup { waiter }, PeerFault::BadMessage)),
+            None => Err((Pending::Lookup { waiter, least }, PeerFault::BadMessage)),
         },
         (Pending::Page { waiter, query }, of) if of == query.kind() => {
             match query.read(&frame.body) {
@@ -58,8 +64,9 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
                 None => Err((Pending::Page { waiter, query }, PeerFault::BadMessage)),
             }
         }
-        (Pending::Keep { waiter }, kind::KEEP) => {
-            tell(waiter, Answer::Held);
+        (Pending::Keep { waiter, key, id }, kind::KEEP) => {
+            ctx.promised(peer, key, id);
+            ctx.answers.push_back((waiter, peer, Answer::Held));
             Ok(None)
         }
         (Pending::Fetch { waiter, max, data }, kind::DATA) => {
@@ -72,11 +79,11 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
 }
 
 /// What a look-up has found; `None` if it is malformed.
-fn found(body: &[u8]) -> Option<Answer> {
+fn found(body: &[u8]) -> Option<Option<Box<StoredRecord>>> {
     let Found { record } = message::decode(body).ok()?;
     match record {
-        None => Some(Answer::Record(None)),
-        Some(parts) => Some(Answer::Record(Some(stored(parts)?.into()))),
+        None => Some(None),
+        Some(parts) => Some(Some(stored(parts)?.into())),
     }
 }
 

@@ -13,6 +13,7 @@ use super::book::Book;
 use super::events::Events;
 use super::membership::Heard;
 use super::pace::Pace;
+use super::promises::Promises;
 use super::queues::{Budget, DiskQueue, JobQueue};
 use super::roll::{Roll, fingerprint};
 use super::seen::Seen;
@@ -140,6 +141,8 @@ pub(super) struct Ctx {
     pub(super) unwritten: BTreeSet<OpId>,
     /// What was seen of names.
     pub(super) seen: Seen,
+    /// What replicas have acknowledged.
+    pub(super) promises: Promises,
     /// How many copies each operation owes.
     pub(super) settling: BTreeMap<OpId, u32>,
     /// Those of them that have nothing else left to do.
@@ -172,6 +175,7 @@ impl Ctx {
         let replicas = config.replicas;
         let book = Book::new(&config.bootstrap, config.limits.addresses as usize);
         let seen = Seen::new(config.limits.seen as usize);
+        let promises = Promises::new(config.limits.seen as usize);
         let disk = DiskQueue::new(config.limits.disk_operations as usize);
         let members = Roll::new(&config);
         let denied = config.deny.iter().copied().collect();
@@ -214,6 +218,7 @@ impl Ctx {
             may_come: 0,
             unwritten: BTreeSet::new(),
             seen,
+            promises,
             settling: BTreeMap::new(),
             settling_alone: BTreeSet::new(),
             put_waiting: BTreeSet::new(),

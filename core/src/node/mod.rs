@@ -21,6 +21,7 @@ mod open;
 mod pace;
 mod pages;
 mod peers;
+mod promises;
 mod put;
 mod queues;
 mod reach;

@@ -35,7 +35,10 @@ impl Ctx {
             return self.submit(kind, DiskTask::Reach(waiter));
         }
         let body = message::encode(&message::Lookup { key, part, at });
-        self.ask(node, kind::LOOKUP, body, Pending::Lookup { waiter }, waiter);
+        let newest = at.is_none();
+        let least = newest.then(|| self.promise_of(node, key)).flatten();
+        let pending = Pending::Lookup { waiter, least };
+        self.ask(node, kind::LOOKUP, body, pending, waiter);
     }
 
     /// Asks `node` for a page of rows. Answers `Page`.
@@ -63,7 +66,9 @@ impl Ctx {
             record: record.into(),
             repair,
         });
-        self.ask(node, kind::KEEP, body, Pending::Keep { waiter }, waiter);
+        let (key, id) = (record.key, record.id());
+        let pending = Pending::Keep { waiter, key, id };
+        self.ask(node, kind::KEEP, body, pending, waiter);
     }
 
     /// Has `node` hold a blob, which it fetches from here or from others if it
@@ -191,9 +196,9 @@ impl Ctx {
     /// Ends a request of this node's: whoever waits is told `no`.
     pub(super) fn give_up(&mut self, node: NodeId, pending: Pending, no: &No) {
         let waiters: Vec<Waiter> = match pending {
-            Pending::Lookup { waiter }
+            Pending::Lookup { waiter, .. }
             | Pending::Page { waiter, .. }
-            | Pending::Keep { waiter }
+            | Pending::Keep { waiter, .. }
             | Pending::Fetch { waiter, .. } => [waiter].into(),
             Pending::Claim { waiters, .. } => waiters.into_iter().flatten().collect(),
             Pending::Abandoned { .. } => Vec::new(),

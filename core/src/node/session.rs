@@ -17,10 +17,12 @@ use super::task::Waiter;
 use crate::admission::{Admission, Admitted};
 use crate::bug::{self, Bug};
 use crate::config::{ANSWERS_SURE, Limits};
+use crate::disk::RecordKey;
 use crate::id::{ConnId, NodeId, OpId};
 use crate::input::{PeerAddr, Role};
 use crate::seal::BLOB_MAX;
 use crate::time::Instant;
+use crate::version::RecordId;
 use crate::wire::frame::{self, BODY_MAX, BODY_MAX_UNADMITTED, Decoder, Flags, FrameLimits};
 use crate::wire::message::{self, Authority, ClaimBlobs, kind};
 
@@ -43,6 +45,8 @@ pub(super) enum Stage {
 pub(super) enum Pending {
     Lookup {
         waiter: Waiter,
+        /// What whoever is asked had acknowledged before, if the newest is asked for.
+        least: Option<(RecordKey, RecordId)>,
     },
     Page {
         waiter: Waiter,
@@ -50,6 +54,8 @@ pub(super) enum Pending {
     },
     Keep {
         waiter: Waiter,
+        key: RecordKey,
+        id: RecordId,
     },
     Fetch {
         waiter: Waiter,

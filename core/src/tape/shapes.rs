@@ -205,6 +205,7 @@ variants!(out Event {
     Finished { op, result },
     Settled { op },
     Lied { peer },
+    Unkept { peer, key },
     Forked(fork),
     Damaged(damage),
     Trouble(error),

@@ -22,12 +22,13 @@ const DATA: &[u8] = b"what was stored";
 const SIZE: usize = 60_001;
 const REPLICAS: [NodeId; 3] = [id(1), id(2), id(3)];
 
-/// Who was said to have sent wrong bytes, and whose session ended for what it
-/// did.
+/// Who was said to have sent wrong bytes, whose session ended for what it did,
+/// and who was said not to keep what it had acknowledged.
 #[derive(Debug, Default, PartialEq)]
 struct Named {
     lied: Vec<NodeId>,
     ended: Vec<(NodeId, PeerFault)>,
+    unkept: Vec<NodeId>,
 }
 
 fn named(host: &Host) -> Named {
@@ -35,6 +36,7 @@ fn named(host: &Host) -> Named {
     for event in &host.events {
         match event {
             Event::Lied { peer } => named.lied.push(*peer),
+            Event::Unkept { peer, .. } => named.unkept.push(*peer),
             Event::PeerDown {
                 peer,
                 fault: Some(fault),
@@ -286,24 +288,66 @@ fn a_replica_that_acknowledges_and_keeps_nothing_takes_nothing_from_a_file() {
             panic!("{:?}", host.result(put));
         };
         assert!(stored.copies >= 2, "it was believed");
-        let op = host.get("file");
-        let mut repaired = false;
-        for _ in 0..10 {
-            for peer in peers.iter_mut().filter(|peer| peer.id == liar) {
-                for frame in peer.asked(&mut host, kind::LOOKUP) {
-                    peer.answer(&mut host, &frame, &Found { record: None });
+        // It is named once for each time that it has acknowledged: for the put,
+        // and for the third of these, which hand the record to it again.
+        for (acknowledges, times) in [(false, 1), (false, 1), (true, 1), (false, 2), (false, 2)] {
+            let op = host.get("file");
+            let mut repaired = false;
+            for _ in 0..10 {
+                for peer in peers.iter_mut().filter(|peer| peer.id == liar) {
+                    for frame in peer.asked(&mut host, kind::LOOKUP) {
+                        peer.answer(&mut host, &frame, &Found { record: None });
+                    }
+                    for frame in peer.asked(&mut host, kind::KEEP) {
+                        repaired = true;
+                        if acknowledges {
+                            peer.send(&mut host, kind::KEEP, Flags::RESPONSE, frame.request, &[]);
+                        } else {
+                            peer.refuse(&mut host, &frame, Refusal::Failed);
+                        }
+                    }
                 }
-                for frame in peer.asked(&mut host, kind::KEEP) {
-                    repaired = true;
-                    peer.refuse(&mut host, &frame, Refusal::Failed);
-                }
+                answer(&mut host, &mut peers, |_, _| kept.clone());
             }
-            answer(&mut host, &mut peers, |_, _| kept.clone());
+            is_read(&mut host, op, DATA);
+            assert!(repaired, "it is handed what it lacks");
+            let unkept = vec![liar; times];
+            let expected = Named {
+                unkept,
+                ..Named::default()
+            };
+            assert_eq!(named(&host), expected);
         }
-        is_read(&mut host, op, DATA);
-        assert!(repaired, "it is handed what it lacks");
-        assert_eq!(named(&host), Named::default());
     }
+}
+
+/// What it answers to a question from before says nothing of what it has come
+/// to keep since.
+#[test]
+fn a_replica_is_held_to_what_it_had_acknowledged_when_it_was_asked() {
+    let (mut host, mut peers) = client();
+    host.get("file");
+    let asked = peers
+        .each_mut()
+        .map(|peer| peer.asked(&mut host, kind::LOOKUP));
+    let put = host.put("file", DATA);
+    for _ in 0..10 {
+        answer(&mut host, &mut peers, |_, _| None);
+        for peer in &mut peers {
+            for frame in peer.asked(&mut host, kind::KEEP) {
+                peer.send(&mut host, kind::KEEP, Flags::RESPONSE, frame.request, &[]);
+            }
+        }
+    }
+    let stored = host.result(put);
+    assert!(matches!(stored, Some(Ok(Outcome::Stored(_)))), "{stored:?}");
+    for (peer, frames) in peers.iter_mut().zip(asked) {
+        assert!(!frames.is_empty());
+        for frame in frames {
+            peer.answer(&mut host, &frame, &Found { record: None });
+        }
+    }
+    assert_eq!(named(&host), Named::default());
 }
 
 /// The record that a replica is asked to keep.

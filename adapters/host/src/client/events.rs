@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use peerhold_core::disk::DiskError;
+use peerhold_core::disk::{DiskError, RecordKey};
 use peerhold_core::{CloseReason, Damage, Fork, NodeId, PeerAddr, PeerFault, Role};
 
 use crate::foreverstore::Told;
@@ -70,6 +70,14 @@ pub enum Notice {
     Lied {
         /// Who.
         peer: NodeId,
+    },
+    /// A replica that had acknowledged a record of a name tells of an older one
+    /// or none. See [`peerhold_core::Event::Unkept`].
+    Unkept {
+        /// Who.
+        peer: NodeId,
+        /// The name.
+        key: RecordKey,
     },
     /// Replicas told of two different records of one version, both signed. See
     /// [`peerhold_core::Event::Forked`].

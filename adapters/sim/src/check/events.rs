@@ -1,11 +1,13 @@
 //! What nodes say that is no operation's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerhold_core::{Damage, Event, NodeId, PeerFault};
 
 use super::{Check, holds};
-use crate::violation::Invariant::{Convergence, Freshness, Integrity, LogTail, Progress};
+use crate::violation::Invariant::{
+    Convergence, Durability, Freshness, Integrity, LogTail, Progress,
+};
 
 /// Who is not what others take it for.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +39,15 @@ fn is_innocent(fault: &PeerFault) -> bool {
     matches!(fault, PeerFault::Silent | PeerFault::AdmissionTimeout)
 }
 
-/// Looks whether a node may say this. `known` are the nodes of the cluster;
-/// what a liar's node says is not looked at.
+/// Looks whether a node may say this. `known` are the nodes of the cluster
+/// and their machines; what a liar's node says is not looked at.
 pub(crate) fn look_at_event(
     at: usize,
     event: &Event,
-    known: &BTreeSet<NodeId>,
+    known: &BTreeMap<NodeId, usize>,
     suspects: &Suspects,
 ) -> Check {
-    let honest = |peer: &NodeId| known.contains(peer) && !suspects.liars.contains(peer);
+    let honest = |peer: &NodeId| known.contains_key(peer) && !suspects.liars.contains(peer);
     match event {
         Event::Lied { peer } => holds(!honest(peer), Integrity, || {
             format!("node{at} says that {peer:?} lied, which it did not")
@@ -61,6 +63,14 @@ pub(crate) fn look_at_event(
         } => holds(!honest(peer) || is_innocent(fault), Progress, || {
             format!("node{at} ended its session with {peer:?}: {fault}")
         }),
+        Event::Unkept { peer, .. } => {
+            let lost = known
+                .get(peer)
+                .is_some_and(|of| suspects.disks.contains(of));
+            holds(!honest(peer) || lost, Durability, || {
+                format!("node{at} finds that {peer:?} has not kept what it acknowledged")
+            })
+        }
         Event::Forked(fork) => holds(suspects.set_back, Freshness, || {
             format!("node{at} tells of a fork: {fork:?}")
         }),

@@ -1,6 +1,6 @@
 //! Every check finds what it looks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerhold_core::seal::{Content as Sealed, Draft, Meta, seal_record};
 use peerhold_core::{
@@ -238,7 +238,7 @@ fn a_listing_that_lacks_something_is_found() {
 #[test]
 fn what_nodes_may_not_say_is_found() {
     let peer = NodeId([2; 32]);
-    let (known, honest) = (BTreeSet::from([peer]), Suspects::default());
+    let (known, honest) = (BTreeMap::from([(peer, 1)]), Suspects::default());
     let liar = Suspects {
         liars: BTreeSet::from([peer]),
         ..Suspects::default()
@@ -255,6 +255,16 @@ fn what_nodes_may_not_say_is_found() {
         finds(invariant, look_at_event(0, &event, &known, &honest));
         look_at_event(0, &event, &known, &liar).unwrap();
     }
+    let key = peerhold_core::disk::RecordKey {
+        namespace: peerhold_core::NamespaceId([0; 32]),
+        tag: peerhold_core::NameTag([0; 32]),
+    };
+    let unkept = Event::Unkept { peer, key };
+    finds(Durability, look_at_event(0, &unkept, &known, &honest));
+    look_at_event(0, &unkept, &known, &liar).unwrap();
+    let mut lost = Suspects::default();
+    lost.lose(1);
+    look_at_event(0, &unkept, &known, &lost).unwrap();
     let silent = fault(PeerFault::Silent);
     look_at_event(0, &silent, &known, &honest).unwrap();
     let damaged = Event::Damaged(peerhold_core::Damage::Log { entries: 1 });
