@@ -132,7 +132,6 @@ impl<T> DiskQueue<T> {
         Some((waiter, key, done.result))
     }
 
-    /// Whether [`DiskQueue::poll`] would give something.
     /// What an owner has asked to read, and is not being read yet, is not wanted
     /// any more. What it has given to write still is.
     pub(super) fn forget(&mut self, owner: Owner) {
@@ -173,6 +172,7 @@ impl<T> DiskQueue<T> {
         }
     }
 
+    /// Whether [`DiskQueue::poll`] would give something.
     pub(super) fn has_output(&self) -> bool {
         !self.runnable.is_empty() && self.in_flight.len() < self.in_flight_max
     }
