@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use super::ctx::Ctx;
+use super::promises::is_less;
 use super::reach::stored;
 use super::session::Pending;
 use super::spares::Spares;
@@ -46,11 +47,11 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
     match (pending, frame.kind) {
         (Pending::Lookup { waiter, least }, kind::LOOKUP) => match found(&frame.body) {
             Some(record) => {
-                if let Some(least) = least {
-                    ctx.is_held_to(peer, least, record.as_deref());
+                let unkept = least.filter(|least| is_less(record.as_deref(), *least));
+                tell(waiter, Answer::Record(record));
+                if let Some((key, _)) = unkept {
+                    ctx.unkept(peer, key);
                 }
-                ctx.answers
-                    .push_back((waiter, peer, Answer::Record(record)));
                 Ok(None)
             }
             None => Err((Pending::Lookup { waiter, least }, PeerFault::BadMessage)),
@@ -65,8 +66,8 @@ pub(super) fn answer(ctx: &mut Ctx, peer: NodeId, pending: Pending, frame: &Fram
             }
         }
         (Pending::Keep { waiter, key, id }, kind::KEEP) => {
+            tell(waiter, Answer::Held);
             ctx.promised(peer, key, id);
-            ctx.answers.push_back((waiter, peer, Answer::Held));
             Ok(None)
         }
         (Pending::Fetch { waiter, max, data }, kind::DATA) => {

@@ -25,6 +25,7 @@ mod promises;
 mod put;
 mod queues;
 mod reach;
+mod recent;
 mod roll;
 mod rows;
 mod seen;

@@ -4,9 +4,8 @@
 //! All of it is in memory: it is evidence for this node's owner, and nothing
 //! rests on it.
 
-use alloc::collections::BTreeMap;
-
 use super::ctx::Ctx;
+use super::recent::Recent;
 use crate::disk::{RecordKey, StoredRecord};
 use crate::id::NodeId;
 use crate::output::Event;
@@ -18,11 +17,7 @@ type Promise = (NodeId, RecordKey);
 #[derive(Debug)]
 pub(super) struct Promises {
     max: usize,
-    made: BTreeMap<Promise, (RecordId, u64)>,
-    /// By when they were made.
-    order: BTreeMap<u64, Promise>,
-    /// The number of the next one.
-    next: u64,
+    made: Recent<Promise, RecordId>,
 }
 
 impl Promises {
@@ -30,33 +25,17 @@ impl Promises {
     pub(super) const fn new(max: usize) -> Self {
         Self {
             max,
-            made: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next: 0,
+            made: Recent::new(),
         }
     }
 
     /// A replica has acknowledged this record of a name.
     fn make(&mut self, promise: Promise, id: RecordId) {
-        let id = self.take(&promise).map_or(id, |old| old.max(id));
-        self.made.insert(promise, (id, self.next));
-        self.order.insert(self.next, promise);
-        self.next = self.next.saturating_add(1);
-        if self.made.len() > self.max
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.made.remove(&oldest);
+        let id = self.made.get(&promise).map_or(id, |old| id.max(*old));
+        self.made.set(promise, id);
+        if self.made.len() > self.max {
+            self.made.pop_oldest();
         }
-    }
-
-    fn get(&self, promise: &Promise) -> Option<RecordId> {
-        self.made.get(promise).map(|(id, _)| *id)
-    }
-
-    fn take(&mut self, promise: &Promise) -> Option<RecordId> {
-        let (id, at) = self.made.remove(promise)?;
-        self.order.remove(&at);
-        Some(id)
     }
 }
 
@@ -68,27 +47,26 @@ impl Ctx {
     /// What `node` has acknowledged of a name so far: the least that it may
     /// tell, if it is asked from now on.
     pub(super) fn promise_of(&self, node: NodeId, key: RecordKey) -> Option<(RecordKey, RecordId)> {
-        let id = self.promises.get(&(node, key))?;
-        Some((key, id))
+        let id = self.promises.made.get(&(node, key))?;
+        Some((key, *id))
     }
 
     //# READ-8: A reader SHOULD say so where a replica that has acknowledged a record to it,
     //# and is asked afterwards, tells of an older one or none.
-    /// Whoever had acknowledged `least` tells of this record, or of none.
-    pub(super) fn is_held_to(
-        &mut self,
-        peer: NodeId,
-        least: (RecordKey, RecordId),
-        told: Option<&StoredRecord>,
-    ) {
-        let (key, id) = least;
-        // What it told of another name is looked at elsewhere.
-        let keeps = told.is_some_and(|told| told.key != key || told.id() >= id);
-        // Once for each time that it has acknowledged.
-        if !keeps && self.promises.take(&(peer, key)).is_some() {
+    /// `peer` tells of less than it had acknowledged. It is said once for each
+    /// time that it has.
+    pub(super) fn unkept(&mut self, peer: NodeId, key: RecordKey) {
+        if self.promises.made.remove(&(peer, key)).is_some() {
             self.events.push(Event::Unkept { peer, key });
         }
     }
+}
+
+/// Whether this record, or that there is none, is less than was acknowledged.
+pub(super) fn is_less(told: Option<&StoredRecord>, least: (RecordKey, RecordId)) -> bool {
+    let (key, id) = least;
+    // What is told of another name is looked at elsewhere.
+    told.is_none_or(|told| told.key == key && told.id() < id)
 }
 
 #[cfg(test)]
@@ -123,7 +101,7 @@ mod tests {
                 let known = last.iter().position(|(other, _)| *other == of);
                 let known = known.map(|at| last.remove(at).1);
                 if take {
-                    if promises.take(&of) != known {
+                    if promises.made.remove(&of) != known {
                         return false;
                     }
                     continue;
@@ -133,8 +111,7 @@ mod tests {
                 last.drain(..last.len().saturating_sub(max));
             }
             promises.made.len() == last.len()
-                && promises.order.len() == last.len()
-                && last.iter().all(|(of, id)| promises.get(of) == Some(*id))
+                && last.iter().all(|(of, id)| promises.made.get(of) == Some(id))
         }
     }
 }

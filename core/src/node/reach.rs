@@ -35,8 +35,10 @@ impl Ctx {
             return self.submit(kind, DiskTask::Reach(waiter));
         }
         let body = message::encode(&message::Lookup { key, part, at });
-        let newest = at.is_none();
-        let least = newest.then(|| self.promise_of(node, key)).flatten();
+        let least = match at {
+            None => self.promise_of(node, key),
+            Some(_) => None,
+        };
         let pending = Pending::Lookup { waiter, least };
         self.ask(node, kind::LOOKUP, body, pending, waiter);
     }

@@ -5,10 +5,11 @@
 //! costs a get one look into a map. What is new in it is written down behind
 //! the callers' backs, one write at a time however much comes meanwhile.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::ctx::Ctx;
+use super::recent::Recent;
 use super::task::DiskTask;
 use crate::bug::{self, Bug};
 use crate::disk::{self, DiskData, DiskError, DiskKind, RecordKey};
@@ -21,11 +22,7 @@ const BATCH: usize = 512;
 #[derive(Debug)]
 pub(super) struct Seen {
     max: usize,
-    names: BTreeMap<RecordKey, Entry>,
-    /// The names by when they were last of use.
-    order: BTreeMap<u64, RecordKey>,
-    /// The number of the next use.
-    next: u64,
+    names: Recent<RecordKey, Entry>,
     /// Names of which the disk does not know what is here.
     unwritten: BTreeSet<RecordKey>,
     /// Names that are here no more, and on the disk still are.
@@ -36,8 +33,6 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     id: RecordId,
-    /// Its place in `order`.
-    used: u64,
     /// The disk has been told of the name.
     on_disk: bool,
 }
@@ -46,9 +41,7 @@ impl Seen {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            names: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next: 1,
+            names: Recent::new(),
             unwritten: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             writing: false,
@@ -59,8 +52,9 @@ impl Seen {
     pub(super) fn load(&mut self, mut noted: Vec<disk::Seen>) {
         noted.sort_by_key(|seen| seen.order);
         for seen in noted {
-            self.next = self.next.max(seen.order.saturating_add(1));
-            self.set(seen.key, seen.id, true);
+            self.names.number_after(seen.order);
+            let (id, on_disk) = (seen.id, true);
+            self.names.set(seen.key, Entry { id, on_disk });
         }
         self.trim();
     }
@@ -76,7 +70,7 @@ impl Seen {
         let news = known.is_none_or(|known| known.id < id);
         let id = known.map_or(id, |known| known.id.max(id));
         let on_disk = known.map_or(self.forgotten.remove(&key), |known| known.on_disk);
-        self.set(key, id, on_disk);
+        self.names.set(key, Entry { id, on_disk });
         if news {
             self.unwritten.insert(key);
             self.trim();
@@ -84,25 +78,15 @@ impl Seen {
         news
     }
 
-    fn set(&mut self, key: RecordKey, id: RecordId, on_disk: bool) {
-        let used = self.next;
-        self.next = self.next.saturating_add(1);
-        let entry = Entry { id, used, on_disk };
-        if let Some(old) = self.names.insert(key, entry) {
-            self.order.remove(&old.used);
-        }
-        self.order.insert(used, key);
-    }
-
     //# FRESH-6: A node MAY bound the number of names of which it remembers what it has
     //# seen; then those that it has read or written longest ago go first.
     fn trim(&mut self) {
         while self.names.len() > self.max {
-            let Some((_, key)) = self.order.pop_first() else {
+            let Some((key, entry)) = self.names.pop_oldest() else {
                 return;
             };
             self.unwritten.remove(&key);
-            if self.names.remove(&key).is_some_and(|entry| entry.on_disk) {
+            if entry.on_disk {
                 self.forgotten.insert(key);
             }
         }
@@ -118,9 +102,9 @@ impl Seen {
             let Some(key) = self.unwritten.pop_first() else {
                 break;
             };
-            if let Some(entry) = self.names.get_mut(&key) {
+            if let Some((entry, order)) = self.names.get_mut(&key) {
                 entry.on_disk = true;
-                let (id, order) = (entry.id, entry.used);
+                let id = entry.id;
                 seen.push(disk::Seen { key, id, order });
             }
         }
@@ -172,6 +156,7 @@ mod tests {
     use super::*;
     use crate::id::{NameTag, NamespaceId};
     use crate::version::Version;
+    use alloc::collections::BTreeMap;
     use quickcheck::quickcheck;
 
     fn key(name: u8) -> RecordKey {
