@@ -53,6 +53,8 @@ pub(super) enum Timer {
     Map(NodeId),
     /// Another try at loading the store.
     Load,
+    /// Another try at writing down what the node keeps for itself.
+    Books,
     /// The next turn of what goes out.
     Upload,
     /// The next turn of what comes in.
@@ -66,7 +68,9 @@ impl Timer {
             Self::Alive(_) => Wake::KeepAlive,
             Self::Request(..) | Self::Queue(_) => Wake::Request,
             Self::Answer(_) => Wake::Answer,
-            Self::Retry(_) | Self::Progress(_) | Self::Debts | Self::Load => Wake::Operation,
+            Self::Retry(_) | Self::Progress(_) | Self::Debts | Self::Load | Self::Books => {
+                Wake::Operation
+            }
             Self::Dial => Wake::Dial,
             Self::Map(_) => Wake::Members,
             Self::Upload | Self::Download => Wake::Bandwidth,

@@ -2,6 +2,7 @@
 //! the put that made them goes on without that copy, and paid when the member
 //! can be reached.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Bound::{self, Unbounded};
@@ -204,6 +205,12 @@ impl Node {
     pub(super) fn debt_record(&mut self, debt: Debt, result: Result<DiskData, DiskError>) {
         let me = self.ctx.me();
         match result {
+            // What is shown to others is checked, or a head that was misread once
+            // would be shown for as long as it is kept at hand.
+            Ok(DiskData::Record(Some(record))) if matches!(debt.owed, Owed::Blob { .. }) => {
+                let work = Work::CheckHead(Box::new(record));
+                self.ctx.job(work, JobTask::Debt(debt, me));
+            }
             Ok(DiskData::Record(Some(record))) => self.hand_on(debt, me, &record),
             Ok(_) => self.search_on(debt),
             // Where nobody else has it, nobody can ever show its head.
@@ -262,8 +269,6 @@ impl Node {
         let wanted = record.id() == id || (search.later && record.id() > id);
         if !wanted {
             self.not_found(debt, &No::Refused(Refusal::Invalid));
-        } else if matches!(debt.owed, Owed::Blob { .. }) {
-            self.offer_blob(debt, &record.head);
         } else if debt.target == self.ctx.me() && debt.target == from {
             search.offered = true;
             self.debt_answer(debt, from, Answer::Held);
@@ -291,7 +296,7 @@ impl Node {
             .claim(debt.target, &claim, &authority, None, waiter);
     }
 
-    /// A replica's head was checked.
+    /// A head was checked: a replica's, or this node's own.
     pub(super) fn debt_head_checked(
         &mut self,
         debt: Debt,

@@ -153,8 +153,19 @@ impl Node {
         match result {
             Ok(_) if self.ctx.members.written() => tell_members(&mut self.ctx),
             Ok(_) => {}
-            Err(error) => self.ctx.events.push(Event::Trouble(error)),
+            Err(error) => {
+                self.members_unkept = true;
+                return self.ctx.unwritten_books(error);
+            }
         }
+        if self.members_unkept {
+            self.keep_members();
+        }
+    }
+
+    /// Another try at what could not be written down.
+    pub(super) fn write_books(&mut self) {
+        self.ctx.write_seen();
         if self.members_unkept {
             self.keep_members();
         }

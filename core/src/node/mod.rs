@@ -602,6 +602,7 @@ impl Node {
             Timer::Debts => self.pay_all(),
             Timer::Map(peer) => self.on_map_differs(peer),
             Timer::Load => self.ctx.submit(DiskKind::Load, DiskTask::Load),
+            Timer::Books => self.write_books(),
             Timer::Upload => self.ctx.next_upload(),
             Timer::Download => self.ctx.next_download(),
             Timer::Answer(op) | Timer::Retry(op) | Timer::Progress(op) => {

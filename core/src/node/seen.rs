@@ -8,7 +8,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::ctx::Ctx;
+use super::ctx::{Ctx, Timer};
 use super::recent::Recent;
 use super::task::DiskTask;
 use crate::bug::{self, Bug};
@@ -27,7 +27,8 @@ pub(super) struct Seen {
     unwritten: BTreeSet<RecordKey>,
     /// Names that are here no more, and on the disk still are.
     forgotten: BTreeSet<RecordKey>,
-    writing: bool,
+    /// What the disk is being told.
+    writing: Option<Batch>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,15 @@ struct Entry {
     on_disk: bool,
 }
 
+/// One write.
+#[derive(Debug)]
+struct Batch {
+    /// Names that it takes down, and which of them the disk knew before.
+    seen: Vec<(RecordKey, bool)>,
+    /// Names that it forgets.
+    forget: Vec<RecordKey>,
+}
+
 impl Seen {
     pub(super) fn new(max: usize) -> Self {
         Self {
@@ -44,7 +54,7 @@ impl Seen {
             names: Recent::new(),
             unwritten: BTreeSet::new(),
             forgotten: BTreeSet::new(),
-            writing: false,
+            writing: None,
         }
     }
 
@@ -94,15 +104,16 @@ impl Seen {
 
     /// What the disk is to be told next, unless it knows all.
     fn batch(&mut self) -> Option<DiskKind> {
-        if self.writing || (self.unwritten.is_empty() && self.forgotten.is_empty()) {
+        if self.writing.is_some() || (self.unwritten.is_empty() && self.forgotten.is_empty()) {
             return None;
         }
-        let mut seen = Vec::new();
+        let (mut seen, mut before) = (Vec::new(), Vec::new());
         while seen.len() < BATCH {
             let Some(key) = self.unwritten.pop_first() else {
                 break;
             };
             if let Some((entry, order)) = self.names.get_mut(&key) {
+                before.push((key, entry.on_disk));
                 entry.on_disk = true;
                 let id = entry.id;
                 seen.push(disk::Seen { key, id, order });
@@ -115,8 +126,34 @@ impl Seen {
             };
             forget.push(key);
         }
-        self.writing = true;
+        self.writing = Some(Batch {
+            seen: before,
+            forget: forget.clone(),
+        });
         Some(DiskKind::NoteSeen { seen, forget })
+    }
+
+    /// The disk has been told, or has not: then all of it is to be told again.
+    fn written(&mut self, well: bool) {
+        let Some(Batch { seen, forget }) = self.writing.take().filter(|_| !well) else {
+            return;
+        };
+        for (key, before) in seen {
+            if let Some((entry, _)) = self.names.get_mut(&key) {
+                entry.on_disk = before;
+                self.unwritten.insert(key);
+            } else if !before {
+                self.forgotten.remove(&key);
+            }
+        }
+        for key in forget {
+            match self.names.get_mut(&key) {
+                Some((entry, _)) => entry.on_disk = true,
+                None => {
+                    self.forgotten.insert(key);
+                }
+            }
+        }
     }
 }
 
@@ -131,9 +168,9 @@ impl Ctx {
         }
     }
 
-    /// Writes down what is new.
+    /// Writes down what is new, unless that has failed a moment ago.
     pub(super) fn write_seen(&mut self) {
-        if bug::on(Bug::SeenUnkept) {
+        if self.timers.is_set(Timer::Books) || bug::on(Bug::SeenUnkept) {
             return;
         }
         if let Some(kind) = self.seen.batch() {
@@ -141,13 +178,20 @@ impl Ctx {
         }
     }
 
-    /// It is written down, or not: then a restart forgets it.
+    /// It is written down, or not: then it is tried again later.
     pub(super) fn seen_written(&mut self, result: Result<DiskData, DiskError>) {
-        self.seen.writing = false;
+        self.seen.written(result.is_ok());
         if let Err(error) = result {
-            self.events.push(Event::Trouble(error));
+            self.unwritten_books(error);
         }
         self.write_seen();
+    }
+
+    /// Something that this node keeps for itself could not be written down. A
+    /// disk that was full may have space later.
+    pub(super) fn unwritten_books(&mut self, error: DiskError) {
+        self.events.push(Event::Trouble(error));
+        self.arm(Timer::Books, self.config.timing.request);
     }
 }
 
@@ -198,7 +242,7 @@ mod tests {
         let mut seen = Seen::new(2);
         seen.note(key(1), id(2));
         assert!(seen.batch().is_some());
-        seen.writing = false;
+        seen.written(true);
         assert!(!seen.note(key(1), id(2)));
         assert!(!seen.note(key(1), id(1)));
         assert_eq!(seen.batch(), None);
@@ -207,11 +251,12 @@ mod tests {
 
     quickcheck! {
         fn memory_and_disk_stay_bounded_and_agree(
-            steps: Vec<(u8, u8, bool)>,
+            steps: Vec<(u8, u8, u8)>,
             max: u8
         ) -> bool {
             let max = usize::from(max % 8) + 1;
             let (mut seen, mut disk) = (Seen::new(max), BTreeMap::new());
+            let mut under_way = None;
             let mut greatest: BTreeMap<RecordKey, RecordId> = BTreeMap::new();
             for (name, version, write) in steps {
                 let (key, id) = (key(name % 16), id(version));
@@ -221,16 +266,26 @@ mod tests {
                     return false;
                 }
                 *known = id.max(*known);
-                if write && let Some(kind) = seen.batch() {
-                    apply(&mut disk, kind);
-                    seen.writing = false;
+                // Some writes begin here, some end here, some of these fail.
+                if write & 1 == 0 {
+                    under_way = seen.batch().or(under_way);
+                }
+                if write & 2 == 0 && let Some(kind) = under_way.take() {
+                    let well = write & 4 == 0;
+                    if well {
+                        apply(&mut disk, kind);
+                    }
+                    seen.written(well);
                 }
                 // What waits is bounded by what there is.
                 if seen.unwritten.len() > max || seen.forgotten.len() > 2 * max {
                     return false;
                 }
             }
-            if let Some(kind) = seen.batch() {
+            for kind in under_way.into_iter().chain(core::iter::from_fn(|| {
+                seen.written(true);
+                seen.batch()
+            })) {
                 apply(&mut disk, kind);
             }
             let mut again = Seen::new(max);

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use peerhold_core::disk::{Claim, Debt, Owed, StoredRecord};
 use peerhold_core::members::{Member, State};
+use peerhold_core::seal::SealedBlob;
 use peerhold_core::wire::frame::Flags;
-use peerhold_core::wire::message::{self, Found, Keep, Lookup, RecordParts, Refusal, kind};
+use peerhold_core::wire::message::{
+    self, Authority, ClaimBlobs, Found, Keep, Lookup, RecordParts, Refusal, kind,
+};
 use peerhold_core::{Event, Policy, PutId, Terms};
 
 use crate::fake_peer::{Peer, id};
@@ -212,16 +215,62 @@ fn what_nobody_has_any_more_and_nothing_follows_stays_owed() {
     assert_eq!(host.disk.debts.len(), 1);
 }
 
+/// The claim of a blob for a record.
+fn claim_of(record: &StoredRecord, blob: &SealedBlob) -> Claim {
+    Claim {
+        blob: blob.id,
+        len: blob.bytes.len() as u32,
+        namespace: record.key.namespace,
+        tag: record.key.tag,
+        put: PutId([3; 16]),
+    }
+}
+
+#[test]
+fn a_head_that_was_misread_is_not_shown_and_is_read_again() {
+    let (right, blob) = chunked("file", &[7; 1000]);
+    let mut misread = right.clone();
+    let mut head = misread.head.to_vec();
+    *head.last_mut().unwrap() ^= 1;
+    misread.head = head.into();
+    let (claim, id_) = (claim_of(&right, &blob), right.id());
+    let debt = Debt {
+        target: id(1),
+        owed: Owed::Blob { claim, id: id_ },
+    };
+    let disk = Disk {
+        members: Some(active(&[ME, id(1)])),
+        records: [(right.key, vec![misread])].into(),
+        debts: [debt].into(),
+        ..Disk::default()
+    };
+    let mut host = Host::with_disk(config(ME), disk);
+    let mut peer = Peer::admitted(&mut host, id(1));
+    for _ in 0..2 {
+        host.pass(Duration::from_secs(16));
+        // That nobody else holds it does not make the debt one of no account.
+        for frame in peer.asked(&mut host, kind::LOOKUP) {
+            peer.answer(&mut host, &frame, &Found { record: None });
+        }
+        assert_eq!(peer.asked(&mut host, kind::CLAIM), []);
+        peer.send(&mut host, kind::PONG, Flags::NONE, 0, &[]);
+    }
+    assert_eq!(host.node.status().debts, 1);
+    host.disk.records.insert(right.key, vec![right.clone()]);
+    host.pass(Duration::from_secs(16));
+    let asked = peer.asked(&mut host, kind::CLAIM);
+    let claims = asked
+        .iter()
+        .map(|frame| ClaimBlobs::decode_checked(&frame.body));
+    let shown: Vec<_> = claims.map(|claim| claim.unwrap().authority).collect();
+    let head = Authority::Head(right.head.to_vec().into());
+    assert_eq!(shown, [Some(head)]);
+}
+
 #[test]
 fn a_node_gets_what_it_owes_itself() {
     let (missed, blob) = chunked("file", &[7; 1000]);
-    let claim = Claim {
-        blob: blob.id,
-        len: blob.bytes.len() as u32,
-        namespace: missed.key.namespace,
-        tag: missed.key.tag,
-        put: PutId([3; 16]),
-    };
+    let claim = claim_of(&missed, &blob);
     let (key, id_) = (missed.key, missed.id());
     let blob_owed = Owed::Blob { claim, id: id_ };
     let owed = [blob_owed, Owed::Record { key, id: id_ }];

@@ -452,6 +452,25 @@ fn a_disk_that_does_not_take_what_was_seen_is_trouble_and_no_failure() {
 }
 
 #[test]
+fn what_was_seen_and_could_not_be_written_down_is_once_that_can_be() {
+    let (mut three, new) = (Three::new(), new());
+    three.hold([Some(&new); 3]);
+    three.cluster.host.fault = Some(Box::new(|kind| {
+        matches!(kind, DiskKind::NoteSeen { .. }).then_some(peerhold_core::disk::DiskError::NoSpace)
+    }));
+    assert_eq!(three.get(get_of("a")), Ok((new.id(), None)));
+    // It is not tried again by every get.
+    assert_eq!(three.get(get_of("a")), Ok((new.id(), None)));
+    assert_eq!(three.notes(), 1);
+    three.cluster.host.fault = None;
+    three.cluster.host.pass(Duration::from_secs(16));
+    assert_eq!(three.notes(), 2);
+    three.restart();
+    three.hold([Some(&old()); 3]);
+    assert!(matches!(three.get(get_of("a")), Err(OpError::Older { .. })));
+}
+
+#[test]
 fn two_records_of_one_version_are_told_of_once_with_both_heads() {
     let (one, other) = (version("a", 2, Some(6)), version("a", 2, Some(9)));
     assert!(one.version == other.version && one.id() != other.id());

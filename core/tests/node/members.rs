@@ -1,7 +1,9 @@
 //! The member map against peers that tell too much.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
-use peerhold_core::disk::DiskKind;
+use peerhold_core::disk::{DiskError, DiskKind};
 use peerhold_core::members::{Member, MemberEntry, Members, State};
 use peerhold_core::wire::frame::Flags;
 use peerhold_core::wire::message::{self, MembersUpdate, kind};
@@ -224,6 +226,25 @@ fn a_node_tells_of_its_own_entry_when_it_is_on_disk_and_not_before() {
     assert_eq!(own(&host).state, State::Active);
     assert_eq!(told_of_itself(&mut peers[0], &mut host), State::Joining);
     host.release();
+    assert_eq!(told_of_itself(&mut peers[0], &mut host), State::Active);
+}
+
+#[test]
+fn a_map_that_could_not_be_written_down_is_once_that_can_be() {
+    let mut host = Host::new(config(ME));
+    host.fault = Some(Box::new(|kind| {
+        matches!(kind, DiskKind::PutMembers(_)).then_some(DiskError::NoSpace)
+    }));
+    let mut peers = [1, 2].map(|at| {
+        let peer = Peer::admitted(&mut host, id(at));
+        let joining = [(id(at), member(State::Joining))];
+        peer.tell(&mut host, kind::MEMBERS, &update(&joining));
+        peer
+    });
+    assert!(host.events.contains(&Event::Trouble(DiskError::NoSpace)));
+    assert_eq!(told_of_itself(&mut peers[0], &mut host), State::Joining);
+    host.fault = None;
+    host.pass(Duration::from_secs(16));
     assert_eq!(told_of_itself(&mut peers[0], &mut host), State::Active);
 }
 
