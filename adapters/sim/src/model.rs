@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use peerhold_core::disk::RecordKey;
 use peerhold_core::{FileInfo, Name, PutId, Reader, RecordId, Version, Writer};
 
+use crate::check::Asked;
+
 /// Stands in every name and in every file that has room for it, and must stand
 /// in nothing that is sent or stored.
 pub(crate) const CANARY: &[u8; 12] = b"plain-canary";
@@ -119,9 +121,23 @@ pub(crate) struct Named {
     /// Versions that all honest replicas hold.
     pub(crate) settled: Tops,
     pub(crate) met: Vec<Met>,
-    /// The newest version that a node, in one of its lives, has seen at W
-    /// replicas.
-    seen: BTreeMap<(usize, u64), Tops>,
+    /// What a node, in one of its lives, has come to know of it.
+    seen: BTreeMap<Life, Seen>,
+}
+
+/// A machine's node, from one of its starts to its end.
+type Life = (usize, u64);
+
+/// What a node has come to know of a name, and when it used it.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The newest version that it has seen at W replicas.
+    tops: Tops,
+    /// When the last operation began that has shown one to it.
+    shown: Option<Moment>,
+    /// Operations that run and may show one, and the end of the last that could.
+    running: u32,
+    used: Moment,
 }
 
 impl Named {
@@ -142,14 +158,6 @@ impl Named {
 
     pub(crate) fn reader(&self) -> &Reader {
         self.writer.reader()
-    }
-
-    pub(crate) fn see(&mut self, node: usize, life: u64, at: Moment, top: Top) {
-        self.seen.entry((node, life)).or_default().note(at, top);
-    }
-
-    pub(crate) fn seen(&self, node: usize, life: u64, at: Moment) -> Option<Top> {
-        self.seen.get(&(node, life))?.at(at)
     }
 
     /// Remembers a record that was told of.
@@ -199,6 +207,8 @@ impl Trust {
 pub(crate) struct Model {
     pub(crate) trust: Trust,
     pub(crate) names: Vec<Named>,
+    /// Of how many names a node remembers what it has seen, at least.
+    pub(crate) remembered: usize,
     puts: BTreeMap<PutId, (usize, usize)>,
     moment: Moment,
 }
@@ -208,6 +218,7 @@ impl Model {
         Self {
             trust,
             names,
+            remembered: usize::MAX,
             puts: BTreeMap::new(),
             moment: 0,
         }
@@ -222,6 +233,57 @@ impl Model {
     /// The moment that it is.
     pub(crate) fn now(&self) -> Moment {
         self.moment
+    }
+
+    /// An operation begins that may show a name's newest version to its node.
+    pub(crate) fn may_see(&mut self, asked: Asked) {
+        let seen = &mut self.names[asked.name].seen;
+        seen.entry(asked.life()).or_default().running += 1;
+    }
+
+    /// It has ended.
+    pub(crate) fn may_have_seen(&mut self, asked: Asked) {
+        let now = self.tick();
+        if let Some(seen) = self.names[asked.name].seen.get_mut(&asked.life()) {
+            (seen.running, seen.used) = (seen.running.saturating_sub(1), now);
+        }
+    }
+
+    /// An operation has shown this version to its node.
+    pub(crate) fn see(&mut self, asked: Asked, at: Moment, top: Top) {
+        let remembered = self.remembers(asked.name, asked.life());
+        let seen = self.names[asked.name].seen.entry(asked.life());
+        let seen = seen.or_default();
+        if !remembered {
+            seen.tops = Tops::default();
+        }
+        seen.tops.note(at, top);
+        seen.shown = seen.shown.max(Some(asked.begun));
+    }
+
+    /// The newest version of a name that an operation's node had seen when it
+    /// began, if it remembers that still.
+    pub(crate) fn seen(&self, asked: Asked) -> Option<Top> {
+        self.has_seen(asked.name, asked.life(), asked.begun)
+    }
+
+    /// The newest version of a name that a node had seen at a moment, if it
+    /// remembers that still.
+    pub(crate) fn has_seen(&self, name: usize, life: Life, at: Moment) -> Option<Top> {
+        let seen = self.names[name].seen.get(&life)?;
+        seen.tops.at(at).filter(|_| self.remembers(name, life))
+    }
+
+    /// Whether a node cannot have forgotten a name: those that it may have used
+    /// since are too few.
+    fn remembers(&self, name: usize, life: Life) -> bool {
+        let of = |name: usize| self.names[name].seen.get(&life);
+        let Some(shown) = of(name).and_then(|seen| seen.shown) else {
+            return false;
+        };
+        let used = |seen: &Seen| seen.running > 0 || seen.used > shown;
+        let others = (0..self.names.len()).filter(|other| *other != name);
+        others.filter(|other| of(*other).is_some_and(used)).count() < self.remembered
     }
 
     /// A write begins. Its number.

@@ -89,6 +89,7 @@ impl Run {
                 self.forgot |= op.act == Act::Forget;
                 self.cluster
                     .tell(|| format!("node{node} begins {op:?} as {task:?}"));
+                self.model.may_see(asked);
                 self.work.insert(task, work);
                 Ok(())
             }
@@ -190,6 +191,7 @@ impl Run {
                 let (Some(finished), Some(work)) = (finished, work) else {
                     return Ok(());
                 };
+                self.model.may_have_seen(work.asked);
                 self.has_ended(task, &work, finished)
             }
         }

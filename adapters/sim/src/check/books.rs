@@ -8,13 +8,14 @@ use crate::model::Model;
 use crate::violation::Invariant::{Convergence, Freshness};
 
 /// Whether a machine's books agree with what its node knows, now that it rests:
-/// nothing is owed, all members are there, and, if there is room for all names,
-/// what it has seen of them. The store counts this look as a start.
-pub(crate) fn is_written_down(at: usize, cluster: &Cluster, model: &Model, room: bool) -> Check {
+/// nothing is owed, unless its disk has `failed` to strike that out, all members
+/// are there, and what it has seen of names, as far as it remembers that. The
+/// store counts this look as a start.
+pub(crate) fn is_written_down(at: usize, cluster: &Cluster, model: &Model, failed: bool) -> Check {
     let (Some(kept), Some(status)) = (cluster.books(at), cluster.status(at)) else {
         return Ok(());
     };
-    holds(kept.debts.is_empty(), Convergence, || {
+    holds(failed || kept.debts.is_empty(), Convergence, || {
         format!(
             "node{at} owes nothing, and on its disk stands {:?}",
             kept.debts
@@ -33,11 +34,12 @@ pub(crate) fn is_written_down(at: usize, cluster: &Cluster, model: &Model, room:
             status.members
         )
     })?;
-    let life = cluster.machines[at].starts;
-    for named in model.names.iter().filter(|_| room) {
+    let life = (at, cluster.machines[at].starts);
+    for (name, named) in model.names.iter().enumerate() {
         let noted = kept.seen.iter().find(|seen| seen.key == named.key);
         let noted = noted.map(|seen| seen.id.version);
-        let seen = named.seen(at, life, model.now()).map(|top| top.version);
+        let seen = model.has_seen(name, life, model.now());
+        let seen = seen.map(|top| top.version);
         holds(noted >= seen, Freshness, || {
             format!("node{at} has seen {seen:?} of a name, and noted {noted:?}")
         })?;

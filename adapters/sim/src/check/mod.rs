@@ -34,6 +34,13 @@ pub(crate) struct Asked {
     pub(crate) begun: Moment,
 }
 
+impl Asked {
+    /// Which of its lives its node was in.
+    pub(crate) fn life(&self) -> (usize, u64) {
+        (self.node, self.life)
+    }
+}
+
 /// All is well, if `holds`.
 pub(crate) fn holds(holds: bool, invariant: Invariant, text: impl FnOnce() -> String) -> Check {
     match holds {

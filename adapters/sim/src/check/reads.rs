@@ -44,7 +44,7 @@ impl Model {
         holds(is_confirmed || !wish.confirmed, Honesty, || {
             format!("only what is confirmed was asked for: {file:?}")
         })?;
-        let seen = named.seen(asked.node, asked.life, asked.begun);
+        let seen = self.seen(asked);
         self.comes_up_to(asked, seen.filter(|_| !wish.older), version)?;
         if is_confirmed {
             let floor = self.floor(asked.name, asked.begun);
@@ -55,7 +55,7 @@ impl Model {
             };
             let named = &mut self.names[asked.name];
             named.confirmed.note(ended, top);
-            named.see(asked.node, asked.life, ended, top);
+            self.see(asked, ended, top);
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Model {
                 })
             }
             OpError::NotFound => {
-                let seen = named.seen(asked.node, asked.life, asked.begun);
+                let seen = self.seen(asked);
                 let floor = self.floor(asked.name, asked.begun);
                 for top in [floor, seen.filter(|_| !wish.older)].into_iter().flatten() {
                     let gone = top.removed || named.may_be_removed_after(top, ended);

@@ -158,6 +158,35 @@ fn a_node_that_forgets_what_it_has_seen_is_found() {
 }
 
 #[test]
+fn a_node_may_forget_names_that_it_used_before_enough_others() {
+    let writer = NamespaceSecret::from_bytes([5; 32]).writer();
+    let names = ["name", "other", "third"].map(|name| Named::new(writer.clone(), name));
+    let mut model = Model::new(Trust::Own, names.into());
+    model.remembered = 2;
+    write(&mut model, 1, content(1));
+    write(&mut model, 2, content(2));
+    // Of the others, one more is remembered beside it.
+    let uses = [1, 1, 2].map(|name| Asked {
+        name,
+        ..asked(&mut model)
+    });
+    for other in &uses[..2] {
+        model.may_see(*other);
+        model.may_have_seen(*other);
+    }
+    let asked = asked(&mut model);
+    finds(Freshness, read(&mut model, asked, 1, 1));
+    model.may_see(uses[2]);
+    assert_eq!(model.seen(asked), None);
+    // What it is shown now is all that it knows.
+    let asked = self::asked(&mut model);
+    read(&mut model, asked, 1, 1).unwrap();
+    let now = model.now();
+    let seen = model.has_seen(0, asked.life(), now);
+    assert_eq!(seen.map(|top| top.version), Some(version(1)));
+}
+
+#[test]
 fn what_was_removed_and_comes_back_is_found() {
     let mut model = model(Trust::All);
     write(&mut model, 1, content(1));

@@ -64,7 +64,7 @@ impl Model {
             )
         })?;
         named.confirmed.note(ended, top);
-        named.see(asked.node, asked.life, ended, top);
+        self.see(asked, ended, top);
         Ok(())
     }
 
