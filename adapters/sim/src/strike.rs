@@ -146,7 +146,7 @@ impl Run {
             }
             Fault::SetBack { at, back } => {
                 if let Some(image) = self.images.get(&at) {
-                    suspects.set_back = true;
+                    suspects.set_back.insert(at);
                     cluster.roll_back(at, image.clone());
                     cluster.start_after(at, back);
                 }

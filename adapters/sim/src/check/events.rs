@@ -18,8 +18,8 @@ pub(crate) struct Suspects {
     pub(crate) disks: BTreeSet<usize>,
     /// Machines whose disks fail, or are full.
     pub(crate) failing: BTreeSet<usize>,
-    /// A disk was set back.
-    pub(crate) set_back: bool,
+    /// Machines whose disks were set back.
+    pub(crate) set_back: BTreeSet<usize>,
     /// Machines that may be newcomers to their own nodes.
     pub(crate) newcomers: BTreeSet<usize>,
 }
@@ -30,7 +30,7 @@ impl Suspects {
     pub(crate) fn lose(&mut self, at: usize) {
         self.disks.insert(at);
         self.newcomers.insert(at);
-        self.set_back = true;
+        self.set_back.insert(at);
     }
 }
 
@@ -66,12 +66,12 @@ pub(crate) fn look_at_event(
         Event::Unkept { peer, .. } => {
             let lost = known
                 .get(peer)
-                .is_some_and(|of| suspects.disks.contains(of));
+                .is_some_and(|of| suspects.disks.contains(of) || suspects.set_back.contains(of));
             holds(!honest(peer) || lost, Durability, || {
                 format!("node{at} finds that {peer:?} has not kept what it acknowledged")
             })
         }
-        Event::Forked(fork) => holds(suspects.set_back, Freshness, || {
+        Event::Forked(fork) => holds(!suspects.set_back.is_empty(), Freshness, || {
             format!("node{at} tells of a fork: {fork:?}")
         }),
         // The log alone is enough: it is made anew.
