@@ -49,7 +49,7 @@ SIM_FLOORS ?= 90,250000,10000,10
 SIM_MINUTES ?= 10
 SIM_START ?= $(shell git rev-parse HEAD 2>/dev/null || echo 1)
 # The gate takes the binary that its tests have been built with.
-SIM ?= $(CARGO) run --profile sim -p peerhold-sim --
+SIM ?= $(CARGO) run --profile sim -p peerhold-sim --features memo --
 SIM_SEEDS = --fixed 20 --start $(SIM_START) --seeds 1000000
 
 sim: ## the simulator's share of the gate (SIM_FLOORS=90,250000,10000,10)
@@ -64,7 +64,7 @@ crash: ## a thousand processes killed, and power cuts where the machine allows t
 	PEERHOLD_POWER_CUTS=100 $(CARGO) test --profile $(PROFILE) -p peerhold-smol --test kill -- --ignored --nocapture power
 
 mutants: ## every known bug is switched on, and found (ARGS="--only Debt --tell")
-	$(CARGO) run --profile sim -p peerhold-sim --features bugs --bin mutants -- $(ARGS)
+	$(CARGO) run --profile sim -p peerhold-sim --features bugs,memo --bin mutants -- $(ARGS)
 
 fuzz: ## fuzz one target (T=frame SECONDS=30)
 	fuzz/all.sh $(SECONDS) $(or $(T),frame)

@@ -34,7 +34,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "memo"))]
 extern crate std;
 
 pub mod admission;
