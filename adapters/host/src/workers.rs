@@ -1,21 +1,27 @@
 //! Threads for what would hold up the thread that turns the engine: large
 //! jobs and everything that may wait for a disk.
 //!
-//! All threads share one queue and take, in this order:
+//! All threads share one queue. A thread takes a job first: it is short, never
+//! waits, and feeds what sockets and disk are to do next; the core has only a
+//! bounded number in flight, so that disk work behind jobs is not starved. Then
+//! everything has its turn, so that no supply of one kind, however steady,
+//! keeps another from the disk:
 //!
-//! 1. a job. It is short, never waits, and feeds what sockets and disk are to
-//!    do next; the core has only a bounded number in flight, so that disk
-//!    work behind jobs is not starved.
-//! 2. a read. It ends an operation's wait, and is done without a commit.
-//! 3. the preparation of a small write. It does not wait for the disk either,
-//!    and joins the next commit, or is a claim on what is not held and done.
-//!    Likewise an errand that only reads.
-//! 4. the commit of everything that has been prepared. One thread at a time;
-//!    what others prepare meanwhile is the next one's batch.
-//! 5. the preparation of a large write, which writes and syncs a file, and in
-//!    turn with it an errand that writes.
+//! 1. Reads, small writes' preparations and errands that only read do not wait
+//!    for the disk to have written anything. They stand in one line and are
+//!    taken as they have come.
+//! 2. The commit of what has been prepared comes next as soon as anything has:
+//!    a write waits for no more reads than were in line before it. With it go
+//!    the small writes that are in line when its first write has been prepared,
+//!    wherever they stand there, and whatever else is prepared when it begins.
+//!    One thread at a time commits; what others prepare meanwhile is the next
+//!    batch.
+//! 3. A large write's preparation, which writes and syncs a file, or an errand
+//!    that writes, the two in turn, comes when all is taken that was in line
+//!    when the one before it began, or when it came itself if it had none to
+//!    wait for. Where a commit is due as well, they take turns.
 //!
-//! Where there is more than one thread, one of them never takes 4 and 5, so
+//! Where there is more than one thread, one of them never takes 2 and 3, so
 //! that no job and no read waits behind a sync.
 
 use std::collections::VecDeque;
@@ -229,15 +235,24 @@ struct Crew<D: Disk> {
 
 struct Queue<P> {
     jobs: VecDeque<Job>,
-    reads: VecDeque<DiskOp>,
-    small: VecDeque<DiskOp>,
+    /// What only reads, by when it came..
+    reads: VecDeque<(Place, Task<P>)>,
+    /// ..and in one line with it, what only needs to be prepared.
+    small: VecDeque<(Place, DiskOp)>,
+    /// The place in line of what comes next.
+    end: Place,
+    /// Large writes, and errands that write.
     large: VecDeque<DiskOp>,
-    /// Errands that read, and those that write.
-    quick: VecDeque<Errand>,
     slow: VecDeque<Errand>,
-    /// Whose turn it is of `large` and `slow`.
+    /// Whose turn it is of `large` and `slow`..
     slow_next: bool,
+    /// ..which comes when all is taken that stands before this in line.
+    large_at: Place,
+    /// The commit has had its turn since the last of them.
+    large_next: bool,
     prepared: Vec<P>,
+    /// How many of `small` the next commit still waits for.
+    joining: usize,
     committing: bool,
     /// Threads that may be waiting for a sync.
     writers: usize,
@@ -246,17 +261,23 @@ struct Queue<P> {
     stop: bool,
 }
 
+/// A place in line: how many have come before.
+type Place = u64;
+
 impl<P> Default for Queue<P> {
     fn default() -> Self {
         Self {
             jobs: VecDeque::new(),
             reads: VecDeque::new(),
             small: VecDeque::new(),
+            end: 0,
             large: VecDeque::new(),
-            quick: VecDeque::new(),
             slow: VecDeque::new(),
             slow_next: false,
+            large_at: 0,
+            large_next: false,
             prepared: Vec::new(),
+            joining: 0,
             committing: false,
             writers: 0,
             idle: 0,
@@ -278,12 +299,46 @@ impl<P> Queue<P> {
     fn add(&mut self, op: DiskOp) {
         let (_, reads) = op.kind().key();
         if reads {
-            self.reads.push_back(op);
+            let place = self.come();
+            self.reads.push_back((place, Task::Prepare(op)));
         } else if op.kind().cost() <= SMALL_MAX {
-            self.small.push_back(op);
+            let place = self.come();
+            self.small.push_back((place, op));
         } else {
+            self.come_large();
             self.large.push_back(op);
         }
+    }
+
+    fn add_errand(&mut self, errand: Errand) {
+        if errand.writes {
+            self.come_large();
+            self.slow.push_back(errand);
+        } else {
+            let place = self.come();
+            self.reads.push_back((place, Task::Quick(errand)));
+        }
+    }
+
+    /// The place of what has just come.
+    fn come(&mut self) -> Place {
+        let place = self.end;
+        self.end += 1;
+        place
+    }
+
+    fn come_large(&mut self) {
+        if self.large.is_empty() && self.slow.is_empty() {
+            self.large_at = self.end;
+        }
+    }
+
+    /// A write is ready to be committed.
+    fn ready(&mut self, prepared: P) {
+        if self.prepared.is_empty() {
+            self.joining = self.small.len();
+        }
+        self.prepared.push(prepared);
     }
 
     /// What to do next, in the order of the module's documentation.
@@ -291,32 +346,57 @@ impl<P> Queue<P> {
         if let Some(job) = self.jobs.pop_front() {
             return Some(Task::Job(job));
         }
-        if let Some(op) = self.reads.pop_front().or_else(|| self.small.pop_front()) {
-            return Some(Task::Prepare(op));
-        }
-        if let Some(errand) = self.quick.pop_front() {
-            return Some(Task::Quick(errand));
-        }
         if self.writers >= writers_max {
-            return None;
+            return self.next_in_line();
         }
-        let task = if !self.committing && !self.prepared.is_empty() {
+        let commit = !self.committing && !self.prepared.is_empty();
+        let task = if self.is_large_due() && (self.large_next || !commit) {
+            self.next_large()?
+        } else if commit && self.joining > 0 && !self.small.is_empty() {
+            return self.next_small();
+        } else if commit {
             self.committing = true;
+            self.large_next = true;
             Task::Commit(mem::take(&mut self.prepared))
         } else {
-            self.next_large()?
+            return self.next_in_line();
         };
         self.writers += 1;
         Some(task)
     }
-}
 
-impl<P> Queue<P> {
+    /// Where the first in line stands.
+    fn front(&self) -> Option<Place> {
+        let read = self.reads.front().map(|(place, _)| *place);
+        let small = self.small.front().map(|(place, _)| *place);
+        read.into_iter().chain(small).min()
+    }
+
+    fn next_in_line(&mut self) -> Option<Task<P>> {
+        let front = self.front()?;
+        if self.reads.front().is_some_and(|(place, _)| *place == front) {
+            return self.reads.pop_front().map(|(_, task)| task);
+        }
+        self.next_small()
+    }
+
+    fn next_small(&mut self) -> Option<Task<P>> {
+        self.joining = self.joining.saturating_sub(1);
+        self.small.pop_front().map(|(_, op)| Task::Prepare(op))
+    }
+
+    fn is_large_due(&self) -> bool {
+        let waits = !(self.large.is_empty() && self.slow.is_empty());
+        waits && self.front().is_none_or(|front| front >= self.large_at)
+    }
+
     /// A large write or an errand that writes, in turn if there are both.
     fn next_large(&mut self) -> Option<Task<P>> {
         let slow = |queue: &mut Self| queue.slow.pop_front().map(Task::Slow);
         let large = |queue: &mut Self| queue.large.pop_front().map(Task::PrepareLarge);
         self.slow_next = !self.slow_next;
+        self.large_next = false;
+        self.large_at = self.end;
         match self.slow_next {
             true => slow(self).or_else(|| large(self)),
             false => large(self).or_else(|| slow(self)),
@@ -386,7 +466,7 @@ impl<D: Disk> Crew<D> {
             }
             Err(prepared) => {
                 let mut queue = lock(&self.queue);
-                queue.prepared.push(prepared);
+                queue.ready(prepared);
                 // This thread may not be allowed to commit, or go on with
                 // something else: an idle one can.
                 if !queue.committing && queue.idle > 0 && self.writers_max > 1 {
@@ -405,10 +485,7 @@ impl<D: Disk> Pool for Crew<D> {
         queue.jobs.extend(jobs.drain(..));
         ops.drain(..).for_each(|op| queue.add(op));
         for errand in errands.drain(..) {
-            match errand.writes {
-                true => queue.slow.push_back(errand),
-                false => queue.quick.push_back(errand),
-            }
+            queue.add_errand(errand);
         }
         let wake = count.min(queue.idle);
         drop(queue);
