@@ -20,9 +20,13 @@
 //!    that writes, the two in turn, comes when all is taken that was in line
 //!    when the one before it began, or when it came itself if it had none to
 //!    wait for. Where a commit is due as well, they take turns.
+//! 4. A page of a listing, which takes as long as many other reads, comes when
+//!    all is taken that came before it, or was in line when the page before it
+//!    began. Where a commit is due it waits; with large writes it takes turns.
+//!    One thread in four reads pages, or one of fewer.
 //!
-//! Where there is more than one thread, one of them never takes 2 and 3, so
-//! that no job and no read waits behind a sync.
+//! Where there is more than one thread, one of them never takes 2, 3 and 4, so
+//! that no job and no other read waits behind a sync or a page.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -159,8 +163,9 @@ impl Workers {
             disk,
             queue: Mutex::default(),
             work: Condvar::new(),
-            // Of several threads one keeps away from syncs.
-            writers_max: (count - usize::from(count > 1)).max(1),
+            // Of several threads one keeps away from what takes long.
+            long_max: (count - usize::from(count > 1)).max(1),
+            pages_max: (count / 4).max(1),
             completions,
         });
         let mut workers = Self {
@@ -229,7 +234,8 @@ struct Crew<D: Disk> {
     disk: D,
     queue: Mutex<Queue<D::Prepared>>,
     work: Condvar,
-    writers_max: usize,
+    long_max: usize,
+    pages_max: usize,
     completions: Arc<Completions>,
 }
 
@@ -250,12 +256,20 @@ struct Queue<P> {
     large_at: Place,
     /// The commit has had its turn since the last of them.
     large_next: bool,
+    /// Pages, by when they came. The next one's turn comes when all is taken
+    /// that stands before this in line..
+    pages: VecDeque<(Place, DiskOp)>,
+    page_at: Place,
+    /// ..and before that of a large write, if one has been taken since the last.
+    page_next: bool,
+    /// Threads that read pages.
+    paging: usize,
     prepared: Vec<P>,
     /// How many of `small` the next commit still waits for.
     joining: usize,
     committing: bool,
-    /// Threads that may be waiting for a sync.
-    writers: usize,
+    /// Threads that may be waiting for a sync, or read a page.
+    long: usize,
     /// Threads that wait for work.
     idle: usize,
     stop: bool,
@@ -276,10 +290,14 @@ impl<P> Default for Queue<P> {
             slow_next: false,
             large_at: 0,
             large_next: false,
+            pages: VecDeque::new(),
+            page_at: 0,
+            page_next: false,
+            paging: 0,
             prepared: Vec::new(),
             joining: 0,
             committing: false,
-            writers: 0,
+            long: 0,
             idle: 0,
             stop: false,
         }
@@ -290,6 +308,7 @@ enum Task<P> {
     Job(Job),
     Prepare(DiskOp),
     PrepareLarge(DiskOp),
+    ReadPage(DiskOp),
     Quick(Errand),
     Slow(Errand),
     Commit(Vec<P>),
@@ -298,7 +317,10 @@ enum Task<P> {
 impl<P> Queue<P> {
     fn add(&mut self, op: DiskOp) {
         let (_, reads) = op.kind().key();
-        if reads {
+        if op.kind().is_page() {
+            let place = self.come();
+            self.pages.push_back((place, op));
+        } else if reads {
             let place = self.come();
             self.reads.push_back((place, Task::Prepare(op)));
         } else if op.kind().cost() <= SMALL_MAX {
@@ -342,15 +364,17 @@ impl<P> Queue<P> {
     }
 
     /// What to do next, in the order of the module's documentation.
-    fn next(&mut self, writers_max: usize) -> Option<Task<P>> {
+    fn next(&mut self, long_max: usize, pages_max: usize) -> Option<Task<P>> {
         if let Some(job) = self.jobs.pop_front() {
             return Some(Task::Job(job));
         }
-        if self.writers >= writers_max {
+        if self.long >= long_max {
             return self.next_in_line();
         }
         let commit = !self.committing && !self.prepared.is_empty();
-        let task = if self.is_large_due() && (self.large_next || !commit) {
+        let page = self.paging < pages_max && self.is_page_due();
+        let large = (self.large_next || !commit) && self.is_large_due();
+        let task = if large && !(page && self.page_next) {
             self.next_large()?
         } else if commit && self.joining > 0 && !self.small.is_empty() {
             return self.next_small();
@@ -358,10 +382,12 @@ impl<P> Queue<P> {
             self.committing = true;
             self.large_next = true;
             Task::Commit(mem::take(&mut self.prepared))
+        } else if page {
+            self.next_page()?
         } else {
             return self.next_in_line();
         };
-        self.writers += 1;
+        self.long += 1;
         Some(task)
     }
 
@@ -390,12 +416,29 @@ impl<P> Queue<P> {
         waits && self.front().is_none_or(|front| front >= self.large_at)
     }
 
+    fn is_page_due(&self) -> bool {
+        let Some((place, _)) = self.pages.front() else {
+            return false;
+        };
+        let after = self.page_at.max(*place);
+        self.front().is_none_or(|front| front >= after)
+    }
+
+    fn next_page(&mut self) -> Option<Task<P>> {
+        let (_, op) = self.pages.pop_front()?;
+        self.page_at = self.end;
+        self.page_next = false;
+        self.paging += 1;
+        Some(Task::ReadPage(op))
+    }
+
     /// A large write or an errand that writes, in turn if there are both.
     fn next_large(&mut self) -> Option<Task<P>> {
         let slow = |queue: &mut Self| queue.slow.pop_front().map(Task::Slow);
         let large = |queue: &mut Self| queue.large.pop_front().map(Task::PrepareLarge);
         self.slow_next = !self.slow_next;
         self.large_next = false;
+        self.page_next = true;
         self.large_at = self.end;
         match self.slow_next {
             true => slow(self).or_else(|| large(self)),
@@ -409,7 +452,7 @@ impl<D: Disk> Crew<D> {
         let _alarm = Alarm(&self.completions);
         let mut queue = lock(&self.queue);
         while !queue.stop {
-            let Some(task) = queue.next(self.writers_max) else {
+            let Some(task) = queue.next(self.long_max, self.pages_max) else {
                 queue.idle += 1;
                 queue = self
                     .work
@@ -437,13 +480,19 @@ impl<D: Disk> Crew<D> {
             Task::Slow(errand) => {
                 self.completions.add([Completion::Errand((errand.work)())]);
                 let mut queue = lock(&self.queue);
-                queue.writers -= 1;
+                queue.long -= 1;
                 queue
             }
             Task::Prepare(op) => self.prepare(op),
             Task::PrepareLarge(op) => {
                 let mut queue = self.prepare(op);
-                queue.writers -= 1;
+                queue.long -= 1;
+                queue
+            }
+            Task::ReadPage(op) => {
+                let mut queue = self.prepare(op);
+                queue.long -= 1;
+                queue.paging -= 1;
                 queue
             }
             Task::Commit(batch) => {
@@ -451,7 +500,7 @@ impl<D: Disk> Crew<D> {
                 self.completions.add(done.into_iter().map(Completion::Disk));
                 let mut queue = lock(&self.queue);
                 queue.committing = false;
-                queue.writers -= 1;
+                queue.long -= 1;
                 queue
             }
         }
@@ -469,7 +518,7 @@ impl<D: Disk> Crew<D> {
                 queue.ready(prepared);
                 // This thread may not be allowed to commit, or go on with
                 // something else: an idle one can.
-                if !queue.committing && queue.idle > 0 && self.writers_max > 1 {
+                if !queue.committing && queue.idle > 0 && self.long_max > 1 {
                     self.work.notify_one();
                 }
                 queue

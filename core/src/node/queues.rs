@@ -120,14 +120,6 @@ impl<T> Lane<T> {
     }
 }
 
-/// Whether it is a page of a listing.
-const fn is_page(kind: &DiskKind) -> bool {
-    matches!(
-        kind,
-        DiskKind::ListNames { .. } | DiskKind::ListVersions { .. }
-    )
-}
-
 impl<T> DiskQueue<T> {
     pub(super) fn new(in_flight_max: usize) -> Self {
         Self {
@@ -170,7 +162,7 @@ impl<T> DiskQueue<T> {
             state.readers += u32::from(reads);
             state.writing = !reads;
             if let Some((kind, waiter, owner)) = state.waiting.pop_front() {
-                let lane = match is_page(&kind) {
+                let lane = match kind.is_page() {
                     true => &mut self.pages,
                     false => &mut self.others,
                 };
@@ -504,7 +496,7 @@ mod tests {
     /// What is polled until nothing more is: pages or not.
     fn polled(queue: &mut DiskQueue<char>, mint: &mut Mint) -> Vec<(bool, DiskOp)> {
         core::iter::from_fn(|| queue.poll(mint))
-            .map(|op| (is_page(op.kind()), op))
+            .map(|op| (op.kind().is_page(), op))
             .collect()
     }
 

@@ -309,10 +309,6 @@ fn list() -> message::List {
     }
 }
 
-const fn is_page(kind: &DiskKind) -> bool {
-    matches!(kind, DiskKind::ListNames { .. })
-}
-
 /// How many pages the disk has been asked for.
 fn pages_read(host: &Host) -> usize {
     let read = host.trace.iter().filter(|line| line.contains("ListNames"));
@@ -349,7 +345,7 @@ fn pages_for_who_takes_none_are_refused_before_they_are_read() {
 fn pages_that_are_in_line_when_there_is_no_room_any_more_are_not_read() {
     let mut host = listed(64);
     let mut deaf = Peer::admitted(&mut host, id(1));
-    host.hold_back = Some(is_page);
+    host.hold_back = Some(DiskKind::is_page);
     for _ in 0..64 {
         deaf.ask(&mut host, kind::LIST, &list());
     }
@@ -371,7 +367,7 @@ fn who_asks_for_pages_leaves_others_a_place_at_the_disk() {
     let mut host = listed(4);
     let [mut greedy, mut other] = [1, 2].map(|at| Peer::admitted(&mut host, id(at)));
     other.received(&mut host);
-    host.hold_back = Some(is_page);
+    host.hold_back = Some(DiskKind::is_page);
     for _ in 0..4 {
         greedy.ask(&mut host, kind::LIST, &list());
     }

@@ -1,11 +1,12 @@
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Wake, Waker};
 use std::thread::Thread;
 
-use peerhold_core::BlobId;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
+use peerhold_core::{BlobId, NamespaceId};
 
 use super::*;
 
@@ -138,6 +139,14 @@ fn small() -> DiskOp {
 
 fn large() -> DiskOp {
     DiskOp::detached(DiskKind::PutMembers(vec![0; SMALL_MAX + 1].into()))
+}
+
+fn page() -> DiskOp {
+    DiskOp::detached(DiskKind::ListNames {
+        namespace: NamespaceId([1; 32]),
+        after: None,
+        max: 1000,
+    })
 }
 
 fn submit(workers: &Workers, ops: impl Into<Vec<DiskOp>>) {
@@ -320,13 +329,13 @@ fn who_asks_for_ever_more_keeps_no_large_write_from_the_disk() {
     }
 }
 
-/// What one thread that may write takes, one letter each: `r`eads and `q`uick
-/// errands, `s`mall and `L`arge writes, `E`rrands that write, and how many
+/// What one thread that may write takes, one letter each: `r`eads, `p`ages and
+/// `q`uick errands, `s`mall and `L`arge writes, `E`rrands that write, and how many
 /// writes each commit has. With every turn `comes` comes into the line.
 fn turns(queue: &mut Queue<()>, most: usize, comes: &dyn Fn(&mut Queue<()>)) -> String {
     let mut turns = String::new();
     while turns.len() < most
-        && let Some(task) = queue.next(1)
+        && let Some(task) = queue.next(1, 1)
     {
         comes(queue);
         turns.push(match task {
@@ -338,16 +347,20 @@ fn turns(queue: &mut Queue<()>, most: usize, comes: &dyn Fn(&mut Queue<()>)) -> 
                 's'
             }
             Task::PrepareLarge(_) => {
-                queue.writers -= 1;
+                queue.long -= 1;
                 queue.ready(());
                 'L'
             }
+            Task::ReadPage(_) => {
+                (queue.long, queue.paging) = (0, 0);
+                'p'
+            }
             Task::Slow(_) => {
-                queue.writers -= 1;
+                queue.long -= 1;
                 'E'
             }
             Task::Commit(batch) => {
-                queue.writers -= 1;
+                queue.long -= 1;
                 queue.committing = false;
                 char::from_digit(batch.len() as u32, 36).unwrap()
             }
@@ -366,7 +379,9 @@ fn a_write_waits_for_the_reads_before_it_and_others_go_with_it() {
     let mut queue = Queue::default();
     queue.add(read());
     queue.add_errand(errand(false));
-    [small(), read(), small(), read()].map(|op| queue.add(op));
+    for op in [small(), read(), small(), read()] {
+        queue.add(op);
+    }
     assert_eq!(turns(&mut queue, 99, &|_| {}), "rqss2rr");
 }
 
@@ -382,7 +397,9 @@ fn a_commit_waits_for_no_write_that_comes_after_its_first() {
 #[test]
 fn large_writes_have_turns_with_what_is_in_line_and_with_commits() {
     let mut queue = Queue::default();
-    [read(), large(), large(), read()].map(|op| queue.add(op));
+    for op in [read(), large(), large(), read()] {
+        queue.add(op);
+    }
     queue.add_errand(errand(true));
     let comes = |queue: &mut Queue<()>| queue.add(read());
     // Each once what was in line before has been read.
@@ -393,7 +410,9 @@ fn large_writes_have_turns_with_what_is_in_line_and_with_commits() {
 #[test]
 fn what_is_written_in_small_pieces_for_ever_keeps_no_large_write_from_the_disk() {
     let mut queue = Queue::default();
-    [small(), large(), large()].map(|op| queue.add(op));
+    for op in [small(), large(), large()] {
+        queue.add(op);
+    }
     queue.add_errand(errand(true));
     let comes = |queue: &mut Queue<()>| {
         queue.add(small());
@@ -403,4 +422,49 @@ fn what_is_written_in_small_pieces_for_ever_keeps_no_large_write_from_the_disk()
     let count = |what: char| turns.chars().filter(|turn| *turn == what).count();
     assert_eq!((count('L'), count('E')), (2, 1), "{turns}");
     assert!(count('r') > 10, "{turns}");
+}
+
+#[test]
+fn a_page_goes_before_what_came_later_once() {
+    let mut queue = Queue::default();
+    for op in [read(), page(), page(), page(), read(), small(), large()] {
+        queue.add(op);
+    }
+    assert_eq!(turns(&mut queue, 99, &|_| {}), "rprs1L1pp");
+    // However many come, none of a kind keeps others from their turns for ever.
+    let came = Cell::new(0);
+    let comes = |queue: &mut Queue<()>| {
+        came.set((came.get() + 1) % 4);
+        queue.add([page, small, read, large][came.get()]());
+    };
+    comes(&mut queue);
+    let turns = turns(&mut queue, 99, &comes);
+    for what in ['p', 's', 'r', 'L'] {
+        assert!(turns.matches(what).count() > 3, "{what}: {turns}");
+    }
+}
+
+#[test]
+fn pages_keep_one_thread_in_four() {
+    let mut queue: Queue<()> = Queue::default();
+    for op in [page(), page(), read()] {
+        queue.add(op);
+    }
+    let took: Vec<_> = std::iter::from_fn(|| queue.next(3, 1)).collect();
+    assert!(matches!(took[..], [Task::ReadPage(_), Task::Prepare(_)]));
+    (queue.long, queue.paging) = (0, 0);
+    assert!(matches!(queue.next(3, 1), Some(Task::ReadPage(_))));
+}
+
+#[test]
+fn large_writes_have_turns_where_there_is_always_something_to_commit() {
+    let mut queue = Queue::default();
+    (0..3).for_each(|_| queue.add(large()));
+    let mut turns = String::new();
+    for _ in 0..6 {
+        // Another thread has prepared something meanwhile.
+        queue.ready(());
+        turns += &self::turns(&mut queue, 1, &|_| {});
+    }
+    assert_eq!(turns, "1L3L3L");
 }
