@@ -2,7 +2,7 @@
 //! how long it took until the node was rid of it.
 
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use peerhold_benches::writer as namespace;
 use peerhold_conformance::abusers::{
-    Insider, client_hello, drain, has_ended, list_requests, long_frame, ping,
+    Insider, client_hello, drain, list_requests, long_frame, ping,
 };
 
 use crate::nodes::{IDLE, KEEP_ALIVE, OPENING, cluster_key};
@@ -126,13 +126,18 @@ impl Abuse {
     }
 }
 
-/// Waits until all of these are gone, while `act` goes on every second.
+/// Waits until all of these are gone, while `act` goes on every second. What the
+/// node says meanwhile is taken.
 fn watch(sockets: Vec<TcpStream>, deadline: Duration, mut act: impl FnMut()) -> Option<Gone> {
     let begun = Instant::now();
     let mut next = begun;
-    let mut there: Vec<TcpStream> = sockets;
+    for socket in &sockets {
+        socket.set_nonblocking(true).ok()?;
+    }
+    let mut buffer = vec![0; 64 << 10];
+    let mut there = sockets;
     loop {
-        there.retain(|socket| !has_ended(socket));
+        there.retain(|socket| is_there(socket, &mut buffer));
         let after = begun.elapsed();
         if there.is_empty() || after > 10 * deadline {
             return Some(Gone { after, deadline });
@@ -142,6 +147,17 @@ fn watch(sockets: Vec<TcpStream>, deadline: Duration, mut act: impl FnMut()) -> 
             act();
         }
         thread::sleep(LOOK);
+    }
+}
+
+/// Whether the node has not ended this connection, which does not block.
+fn is_there(mut socket: &TcpStream, buffer: &mut [u8]) -> bool {
+    loop {
+        match socket.read(buffer) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
     }
 }
 
@@ -200,9 +216,7 @@ fn dribbling(addr: SocketAddr, count: usize) -> Result<Vec<Abuse>, Box<dyn Error
         let frame = frame.clone();
         all.push(Abuse::start(move |_| {
             let mut at = begun;
-            // What the node says meanwhile is taken: it is not deaf.
-            let mut buffer = vec![0; 64 << 10];
-            watch_insiders(&sockets, IDLE, &mut buffer, || {
+            watch(sockets, IDLE, || {
                 for insider in &mut insiders {
                     let _ = insider.say(&frame[at..=at]);
                 }
@@ -211,42 +225,6 @@ fn dribbling(addr: SocketAddr, count: usize) -> Result<Vec<Abuse>, Box<dyn Error
         }));
     }
     Ok(all)
-}
-
-/// As [`watch`], taking what comes.
-fn watch_insiders(
-    sockets: &[TcpStream],
-    deadline: Duration,
-    buffer: &mut [u8],
-    mut act: impl FnMut(),
-) -> Option<Gone> {
-    let begun = Instant::now();
-    let mut next = begun;
-    for socket in sockets {
-        socket.set_nonblocking(true).ok()?;
-    }
-    let mut there: Vec<&TcpStream> = sockets.iter().collect();
-    loop {
-        there.retain(|socket| {
-            let mut socket: &TcpStream = socket;
-            loop {
-                match socket.read(buffer) {
-                    Ok(0) => return false,
-                    Ok(_) => {}
-                    Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
-                }
-            }
-        });
-        let after = begun.elapsed();
-        if there.is_empty() || after > 10 * deadline {
-            return Some(Gone { after, deadline });
-        }
-        if Instant::now() >= next {
-            next += DRIBBLE;
-            act();
-        }
-        thread::sleep(LOOK);
-    }
 }
 
 fn deaf(addr: SocketAddr, count: usize) -> Result<Vec<Abuse>, Box<dyn Error>> {

@@ -300,6 +300,12 @@ impl DiskKind {
         }
     }
 
+    /// Whether it reads a page of a listing, which takes as long as many reads
+    /// of one record.
+    pub const fn is_page(&self) -> bool {
+        matches!(self, Self::ListNames { .. } | Self::ListVersions { .. })
+    }
+
     /// Bytes of payload that the operation carries to the disk.
     pub fn cost(&self) -> usize {
         match self {

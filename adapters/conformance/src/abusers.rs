@@ -163,20 +163,6 @@ impl Insider {
     }
 }
 
-/// Whether the node has ended this connection, as far as that can be seen
-/// without taking anything that it has sent.
-pub fn has_ended(socket: &TcpStream) -> bool {
-    let _ = socket.set_nonblocking(true);
-    let seen = socket.peek(&mut [0]);
-    let error = socket.take_error();
-    let _ = socket.set_nonblocking(false);
-    match seen {
-        Ok(0) => true,
-        Ok(_) => !matches!(error, Ok(None)),
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-    }
-}
-
 /// Takes what the node has sent until its end. `false` if that does not come in
 /// time.
 pub fn drain(mut socket: &TcpStream, patience: Duration) -> bool {

@@ -1,22 +1,32 @@
 //! Threads for what would hold up the thread that turns the engine: large
 //! jobs and everything that may wait for a disk.
 //!
-//! All threads share one queue and take, in this order:
+//! All threads share one queue. A thread takes a job first: it is short, never
+//! waits, and feeds what sockets and disk are to do next; the core has only a
+//! bounded number in flight, so that disk work behind jobs is not starved. Then
+//! everything has its turn, so that no supply of one kind, however steady,
+//! keeps another from the disk:
 //!
-//! 1. a job. It is short, never waits, and feeds what sockets and disk are to
-//!    do next; the core has only a bounded number in flight, so that disk
-//!    work behind jobs is not starved.
-//! 2. a read. It ends an operation's wait, and is done without a commit.
-//! 3. the preparation of a small write. It does not wait for the disk either,
-//!    and joins the next commit, or is a claim on what is not held and done.
-//!    Likewise an errand that only reads.
-//! 4. the commit of everything that has been prepared. One thread at a time;
-//!    what others prepare meanwhile is the next one's batch.
-//! 5. the preparation of a large write, which writes and syncs a file, and in
-//!    turn with it an errand that writes.
+//! 1. Reads, small writes' preparations and errands that only read do not wait
+//!    for the disk to have written anything. They stand in one line and are
+//!    taken as they have come.
+//! 2. The commit of what has been prepared comes next as soon as anything has:
+//!    a write waits for no more reads than were in line before it. With it go
+//!    the small writes that are in line when its first write has been prepared,
+//!    wherever they stand there, and whatever else is prepared when it begins.
+//!    One thread at a time commits; what others prepare meanwhile is the next
+//!    batch.
+//! 3. A large write's preparation, which writes and syncs a file, or an errand
+//!    that writes, the two in turn, comes when all is taken that was in line
+//!    when the one before it began, or when it came itself if it had none to
+//!    wait for. Where a commit is due as well, they take turns.
+//! 4. A page of a listing, which takes as long as many other reads, comes when
+//!    all is taken that came before it, or was in line when the page before it
+//!    began. Where a commit is due it waits; with large writes it takes turns.
+//!    One thread in four reads pages, or one of fewer.
 //!
-//! Where there is more than one thread, one of them never takes 4 and 5, so
-//! that no job and no read waits behind a sync.
+//! Where there is more than one thread, one of them never takes 2, 3 and 4, so
+//! that no job and no other read waits behind a sync or a page.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -153,8 +163,9 @@ impl Workers {
             disk,
             queue: Mutex::default(),
             work: Condvar::new(),
-            // Of several threads one keeps away from syncs.
-            writers_max: (count - usize::from(count > 1)).max(1),
+            // Of several threads one keeps away from what takes long.
+            long_max: (count - usize::from(count > 1)).max(1),
+            pages_max: (count / 4).max(1),
             completions,
         });
         let mut workers = Self {
@@ -223,28 +234,49 @@ struct Crew<D: Disk> {
     disk: D,
     queue: Mutex<Queue<D::Prepared>>,
     work: Condvar,
-    writers_max: usize,
+    long_max: usize,
+    pages_max: usize,
     completions: Arc<Completions>,
 }
 
 struct Queue<P> {
     jobs: VecDeque<Job>,
-    reads: VecDeque<DiskOp>,
-    small: VecDeque<DiskOp>,
+    /// What only reads, by when it came..
+    reads: VecDeque<(Place, Task<P>)>,
+    /// ..and in one line with it, what only needs to be prepared.
+    small: VecDeque<(Place, DiskOp)>,
+    /// The place in line of what comes next.
+    end: Place,
+    /// Large writes, and errands that write.
     large: VecDeque<DiskOp>,
-    /// Errands that read, and those that write.
-    quick: VecDeque<Errand>,
     slow: VecDeque<Errand>,
-    /// Whose turn it is of `large` and `slow`.
+    /// Whose turn it is of `large` and `slow`..
     slow_next: bool,
+    /// ..which comes when all is taken that stands before this in line.
+    large_at: Place,
+    /// The commit has had its turn since the last of them.
+    large_next: bool,
+    /// Pages, by when they came. The next one's turn comes when all is taken
+    /// that stands before this in line..
+    pages: VecDeque<(Place, DiskOp)>,
+    page_at: Place,
+    /// ..and before that of a large write, if one has been taken since the last.
+    page_next: bool,
+    /// Threads that read pages.
+    paging: usize,
     prepared: Vec<P>,
+    /// How many of `small` the next commit still waits for.
+    joining: usize,
     committing: bool,
-    /// Threads that may be waiting for a sync.
-    writers: usize,
+    /// Threads that may be waiting for a sync, or read a page.
+    long: usize,
     /// Threads that wait for work.
     idle: usize,
     stop: bool,
 }
+
+/// A place in line: how many have come before.
+type Place = u64;
 
 impl<P> Default for Queue<P> {
     fn default() -> Self {
@@ -252,13 +284,20 @@ impl<P> Default for Queue<P> {
             jobs: VecDeque::new(),
             reads: VecDeque::new(),
             small: VecDeque::new(),
+            end: 0,
             large: VecDeque::new(),
-            quick: VecDeque::new(),
             slow: VecDeque::new(),
             slow_next: false,
+            large_at: 0,
+            large_next: false,
+            pages: VecDeque::new(),
+            page_at: 0,
+            page_next: false,
+            paging: 0,
             prepared: Vec::new(),
+            joining: 0,
             committing: false,
-            writers: 0,
+            long: 0,
             idle: 0,
             stop: false,
         }
@@ -269,6 +308,7 @@ enum Task<P> {
     Job(Job),
     Prepare(DiskOp),
     PrepareLarge(DiskOp),
+    ReadPage(DiskOp),
     Quick(Errand),
     Slow(Errand),
     Commit(Vec<P>),
@@ -277,46 +317,129 @@ enum Task<P> {
 impl<P> Queue<P> {
     fn add(&mut self, op: DiskOp) {
         let (_, reads) = op.kind().key();
-        if reads {
-            self.reads.push_back(op);
+        if op.kind().is_page() {
+            let place = self.come();
+            self.pages.push_back((place, op));
+        } else if reads {
+            let place = self.come();
+            self.reads.push_back((place, Task::Prepare(op)));
         } else if op.kind().cost() <= SMALL_MAX {
-            self.small.push_back(op);
+            let place = self.come();
+            self.small.push_back((place, op));
         } else {
+            self.come_large();
             self.large.push_back(op);
         }
     }
 
+    fn add_errand(&mut self, errand: Errand) {
+        if errand.writes {
+            self.come_large();
+            self.slow.push_back(errand);
+        } else {
+            let place = self.come();
+            self.reads.push_back((place, Task::Quick(errand)));
+        }
+    }
+
+    /// The place of what has just come.
+    fn come(&mut self) -> Place {
+        let place = self.end;
+        self.end += 1;
+        place
+    }
+
+    fn come_large(&mut self) {
+        if self.large.is_empty() && self.slow.is_empty() {
+            self.large_at = self.end;
+        }
+    }
+
+    /// A write is ready to be committed.
+    fn ready(&mut self, prepared: P) {
+        if self.prepared.is_empty() {
+            self.joining = self.small.len();
+        }
+        self.prepared.push(prepared);
+    }
+
     /// What to do next, in the order of the module's documentation.
-    fn next(&mut self, writers_max: usize) -> Option<Task<P>> {
+    fn next(&mut self, long_max: usize, pages_max: usize) -> Option<Task<P>> {
         if let Some(job) = self.jobs.pop_front() {
             return Some(Task::Job(job));
         }
-        if let Some(op) = self.reads.pop_front().or_else(|| self.small.pop_front()) {
-            return Some(Task::Prepare(op));
+        if self.long >= long_max {
+            return self.next_in_line();
         }
-        if let Some(errand) = self.quick.pop_front() {
-            return Some(Task::Quick(errand));
-        }
-        if self.writers >= writers_max {
-            return None;
-        }
-        let task = if !self.committing && !self.prepared.is_empty() {
-            self.committing = true;
-            Task::Commit(mem::take(&mut self.prepared))
-        } else {
+        let commit = !self.committing && !self.prepared.is_empty();
+        let page = self.paging < pages_max && self.is_page_due();
+        let large = (self.large_next || !commit) && self.is_large_due();
+        let task = if large && !(page && self.page_next) {
             self.next_large()?
+        } else if commit && self.joining > 0 && !self.small.is_empty() {
+            return self.next_small();
+        } else if commit {
+            self.committing = true;
+            self.large_next = true;
+            Task::Commit(mem::take(&mut self.prepared))
+        } else if page {
+            self.next_page()?
+        } else {
+            return self.next_in_line();
         };
-        self.writers += 1;
+        self.long += 1;
         Some(task)
     }
-}
 
-impl<P> Queue<P> {
+    /// Where the first in line stands.
+    fn front(&self) -> Option<Place> {
+        let read = self.reads.front().map(|(place, _)| *place);
+        let small = self.small.front().map(|(place, _)| *place);
+        read.into_iter().chain(small).min()
+    }
+
+    fn next_in_line(&mut self) -> Option<Task<P>> {
+        let front = self.front()?;
+        if self.reads.front().is_some_and(|(place, _)| *place == front) {
+            return self.reads.pop_front().map(|(_, task)| task);
+        }
+        self.next_small()
+    }
+
+    fn next_small(&mut self) -> Option<Task<P>> {
+        self.joining = self.joining.saturating_sub(1);
+        self.small.pop_front().map(|(_, op)| Task::Prepare(op))
+    }
+
+    fn is_large_due(&self) -> bool {
+        let waits = !(self.large.is_empty() && self.slow.is_empty());
+        waits && self.front().is_none_or(|front| front >= self.large_at)
+    }
+
+    fn is_page_due(&self) -> bool {
+        let Some((place, _)) = self.pages.front() else {
+            return false;
+        };
+        let after = self.page_at.max(*place);
+        self.front().is_none_or(|front| front >= after)
+    }
+
+    fn next_page(&mut self) -> Option<Task<P>> {
+        let (_, op) = self.pages.pop_front()?;
+        self.page_at = self.end;
+        self.page_next = false;
+        self.paging += 1;
+        Some(Task::ReadPage(op))
+    }
+
     /// A large write or an errand that writes, in turn if there are both.
     fn next_large(&mut self) -> Option<Task<P>> {
         let slow = |queue: &mut Self| queue.slow.pop_front().map(Task::Slow);
         let large = |queue: &mut Self| queue.large.pop_front().map(Task::PrepareLarge);
         self.slow_next = !self.slow_next;
+        self.large_next = false;
+        self.page_next = true;
+        self.large_at = self.end;
         match self.slow_next {
             true => slow(self).or_else(|| large(self)),
             false => large(self).or_else(|| slow(self)),
@@ -329,7 +452,7 @@ impl<D: Disk> Crew<D> {
         let _alarm = Alarm(&self.completions);
         let mut queue = lock(&self.queue);
         while !queue.stop {
-            let Some(task) = queue.next(self.writers_max) else {
+            let Some(task) = queue.next(self.long_max, self.pages_max) else {
                 queue.idle += 1;
                 queue = self
                     .work
@@ -357,13 +480,19 @@ impl<D: Disk> Crew<D> {
             Task::Slow(errand) => {
                 self.completions.add([Completion::Errand((errand.work)())]);
                 let mut queue = lock(&self.queue);
-                queue.writers -= 1;
+                queue.long -= 1;
                 queue
             }
             Task::Prepare(op) => self.prepare(op),
             Task::PrepareLarge(op) => {
                 let mut queue = self.prepare(op);
-                queue.writers -= 1;
+                queue.long -= 1;
+                queue
+            }
+            Task::ReadPage(op) => {
+                let mut queue = self.prepare(op);
+                queue.long -= 1;
+                queue.paging -= 1;
                 queue
             }
             Task::Commit(batch) => {
@@ -371,7 +500,7 @@ impl<D: Disk> Crew<D> {
                 self.completions.add(done.into_iter().map(Completion::Disk));
                 let mut queue = lock(&self.queue);
                 queue.committing = false;
-                queue.writers -= 1;
+                queue.long -= 1;
                 queue
             }
         }
@@ -386,10 +515,10 @@ impl<D: Disk> Crew<D> {
             }
             Err(prepared) => {
                 let mut queue = lock(&self.queue);
-                queue.prepared.push(prepared);
+                queue.ready(prepared);
                 // This thread may not be allowed to commit, or go on with
                 // something else: an idle one can.
-                if !queue.committing && queue.idle > 0 && self.writers_max > 1 {
+                if !queue.committing && queue.idle > 0 && self.long_max > 1 {
                     self.work.notify_one();
                 }
                 queue
@@ -405,10 +534,7 @@ impl<D: Disk> Pool for Crew<D> {
         queue.jobs.extend(jobs.drain(..));
         ops.drain(..).for_each(|op| queue.add(op));
         for errand in errands.drain(..) {
-            match errand.writes {
-                true => queue.slow.push_back(errand),
-                false => queue.quick.push_back(errand),
-            }
+            queue.add_errand(errand);
         }
         let wake = count.min(queue.idle);
         drop(queue);

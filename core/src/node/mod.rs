@@ -338,6 +338,7 @@ impl Node {
 
     /// The next operation for the store.
     pub fn poll_disk(&mut self) -> Option<DiskOp> {
+        self.refuse_pages();
         self.ctx.disk.poll(&mut self.ctx.mint)
     }
 

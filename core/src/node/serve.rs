@@ -290,11 +290,34 @@ impl Node {
     // Look-ups and records.
 
     fn is_full(&self, conn: ConnId) -> bool {
+        self.is_full_beside(conn, &mut None)
+    }
+
+    /// The same, where sessions together have `all` bytes queued if that is
+    /// known, and it is known then.
+    fn is_full_beside(&self, conn: ConnId, all: &mut Option<usize>) -> bool {
         let limits = &self.ctx.config.limits;
         let sessions = &self.ctx.sessions;
-        let all = || sessions.values().map(Session::queued).sum();
+        let sum = || sessions.values().map(Session::queued).sum();
         let session = sessions.get(&conn);
-        session.is_some_and(|session| session.is_full(all(), limits))
+        session.is_some_and(|session| session.is_full(|| *all.get_or_insert_with(sum), limits))
+    }
+
+    /// Refuses the pages whose turn to be read it is and for which there is no
+    /// room: reading them would be for nothing. Not ever so many at once.
+    pub(super) fn refuse_pages(&mut self) {
+        let mut all = None;
+        for _ in 0..self.ctx.config.limits.disk_operations {
+            let Some(&DiskTask::Page { conn, request, .. }) = self.ctx.disk.next_page() else {
+                return;
+            };
+            if !self.is_full_beside(conn, &mut all) {
+                return;
+            }
+            self.ctx.disk.drop_page();
+            self.ctx.asks_less(conn);
+            self.refuse(conn, request, Refusal::Busy);
+        }
     }
 
     pub(super) fn looked_up(
@@ -352,9 +375,10 @@ impl Node {
         kind: u8,
         result: Result<DiskData, DiskError>,
     ) {
-        let full = self.is_full(conn);
         match result {
-            Ok(DiskData::Page(_)) if full => self.refuse(conn, request, Refusal::Busy),
+            Ok(DiskData::Page(_)) if self.is_full(conn) => {
+                self.refuse(conn, request, Refusal::Busy);
+            }
             //# LIST-1: LIST MUST be answered with the newest record of each name of the
             //# namespace, in rising order of the tags, HISTORY with the records of the
             //# name, in falling order; from where the request says, as they are durable

@@ -236,9 +236,9 @@ impl Session {
 
     /// Whether so much is queued that answers of some size must not be added,
     /// where sessions together have `all` bytes queued.
-    pub(super) fn is_full(&self, all: usize, limits: &Limits) -> bool {
+    pub(super) fn is_full(&self, all: impl FnOnce() -> usize, limits: &Limits) -> bool {
         let queued = self.control.len();
-        queued > CONTROL_FULL || (queued > ANSWERS_SURE && all > limits.answers_common())
+        queued > CONTROL_FULL || (queued > ANSWERS_SURE && all() > limits.answers_common())
     }
 
     /// Bytes of control frames that have not begun to go out.

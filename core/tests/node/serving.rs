@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerhold_core::disk::{Part, RecordKey};
+use peerhold_core::disk::{DiskKind, Part, RecordKey};
 use peerhold_core::seal::{BLOB_MAX, PAYLOAD_MAX};
-use peerhold_core::wire::frame::Flags;
+use peerhold_core::wire::frame::{Flags, Frame};
 use peerhold_core::wire::message::{
     self, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Lookup, Refusal, Refused, kind,
 };
 use peerhold_core::{BlobId, NameTag, NamespaceId, PeerFault};
 
 use crate::fake_peer::{Peer, id};
-use crate::host::{Host, ME, config, noise};
+use crate::host::{Host, ME, config, noise, writer};
+use crate::listers::version;
 
 pub(crate) fn lookup() -> Lookup {
     let (namespace, tag) = (NamespaceId([1; 32]), NameTag([2; 32]));
@@ -285,4 +286,105 @@ fn who_asks_for_more_than_the_disk_can_do_is_not_read_and_others_are() {
     host.release();
     assert!(host.node.read_budget(greedy.conn) > 0);
     assert!(std::iter::from_fn(|| host.node.poll_dirty()).any(|conn| conn == greedy.conn));
+}
+
+/// A host with so many disk operations whose disk has names enough for a page
+/// of more than 60,000 bytes.
+fn listed(disk_operations: u32) -> Host {
+    let mut config = config(ME);
+    config.limits.disk_operations = disk_operations;
+    let mut host = Host::new(config);
+    for name in 0..200 {
+        let record = version(&format!("file {name}"), 1, Some(1));
+        host.disk.run(&DiskKind::PutRecord(record)).unwrap();
+    }
+    host
+}
+
+fn list() -> message::List {
+    message::List {
+        namespace: writer().namespace(),
+        after: None,
+        max: message::PAGE_MAX,
+    }
+}
+
+/// How many pages the disk has been asked for.
+fn pages_read(host: &Host) -> usize {
+    let read = host.trace.iter().filter(|line| line.contains("ListNames"));
+    read.count()
+}
+
+/// Of these answers, how many are pages, and how many refuse one as busy.
+fn pages_and_refusals(answers: &[Frame]) -> (usize, usize) {
+    let of = |kind: u8| answers.iter().filter(move |frame| frame.kind == kind);
+    for frame in of(kind::REFUSED) {
+        let refused: Refused = message::decode(&frame.body).unwrap();
+        assert_eq!(refused.reason, Refusal::Busy);
+    }
+    (of(kind::LIST).count(), of(kind::REFUSED).count())
+}
+
+#[test]
+fn pages_for_who_takes_none_are_refused_before_they_are_read() {
+    let mut host = listed(64);
+    let mut deaf = Peer::admitted(&mut host, id(1));
+    for _ in 0..60 {
+        deaf.ask(&mut host, kind::LIST, &list());
+    }
+    let read = pages_read(&host);
+    let (pages, refused) = pages_and_refusals(&deaf.received(&mut host));
+    assert_eq!((read, pages + refused), (pages, 60));
+    assert!((10..30).contains(&pages), "{pages}");
+    // Who takes them may ask for more.
+    deaf.ask(&mut host, kind::LIST, &list());
+    assert_eq!(pages_and_refusals(&deaf.received(&mut host)), (1, 0));
+}
+
+#[test]
+fn pages_that_are_in_line_when_there_is_no_room_any_more_are_not_read() {
+    let mut host = listed(64);
+    let mut deaf = Peer::admitted(&mut host, id(1));
+    host.hold_back = Some(DiskKind::is_page);
+    for _ in 0..64 {
+        deaf.ask(&mut host, kind::LIST, &list());
+    }
+    assert_eq!(
+        (pages_read(&host), host.node.read_budget(deaf.conn)),
+        (16, 0)
+    );
+    host.release();
+    let read = pages_read(&host);
+    assert!(host.node.read_budget(deaf.conn) > 0);
+    let (pages, refused) = pages_and_refusals(&deaf.received(&mut host));
+    assert_eq!(pages + refused, 64);
+    // Those that were being read already may have been for nothing.
+    assert!(read < pages + 16, "{read} for {pages}");
+}
+
+#[test]
+fn who_asks_for_pages_leaves_others_a_place_at_the_disk() {
+    let mut host = listed(4);
+    let [mut greedy, mut other] = [1, 2].map(|at| Peer::admitted(&mut host, id(at)));
+    other.received(&mut host);
+    host.hold_back = Some(DiskKind::is_page);
+    for _ in 0..4 {
+        greedy.ask(&mut host, kind::LIST, &list());
+    }
+    other.ask(&mut host, kind::LOOKUP, &lookup());
+    let record = version("another", 1, Some(1));
+    let keep = message::Keep {
+        record: message::RecordParts::from(&record),
+        repair: false,
+    };
+    other.ask(&mut host, kind::KEEP, &keep);
+    let kinds: Vec<u8> = other
+        .received(&mut host)
+        .iter()
+        .map(|frame| frame.kind)
+        .collect();
+    assert_eq!(kinds, [kind::LOOKUP, kind::KEEP]);
+    host.release();
+    let answers = greedy.received(&mut host);
+    assert_eq!(pages_and_refusals(&answers), (4, 0));
 }

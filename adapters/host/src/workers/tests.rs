@@ -1,10 +1,12 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Wake, Waker};
 use std::thread::Thread;
 
-use peerhold_core::BlobId;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
+use peerhold_core::{BlobId, NamespaceId};
 
 use super::*;
 
@@ -139,6 +141,14 @@ fn large() -> DiskOp {
     DiskOp::detached(DiskKind::PutMembers(vec![0; SMALL_MAX + 1].into()))
 }
 
+fn page() -> DiskOp {
+    DiskOp::detached(DiskKind::ListNames {
+        namespace: NamespaceId([1; 32]),
+        after: None,
+        max: 1000,
+    })
+}
+
 fn submit(workers: &Workers, ops: impl Into<Vec<DiskOp>>) {
     workers.submit(&mut Vec::new(), &mut ops.into(), &mut Vec::new());
 }
@@ -239,4 +249,222 @@ fn a_panic_is_reported() {
     }
     drop(workers);
     assert_eq!(test.alive.load(Ordering::SeqCst), 0);
+}
+
+/// A disk of which ever more is asked to be read: who reads is in line again
+/// before it has what it asked for, until a write is durable.
+struct Endless {
+    line: Arc<OnceLock<Arc<dyn Pool>>>,
+    read: AtomicUsize,
+    committed: Arc<AtomicBool>,
+}
+
+/// So many reads before a write are for ever.
+const EVER: usize = 200_000;
+
+impl Disk for Endless {
+    type Prepared = DiskOp;
+
+    fn prepare(&self, op: DiskOp) -> Result<DiskDone, DiskOp> {
+        if !op.kind().key().1 {
+            return Err(op);
+        }
+        if self.read.fetch_add(1, Ordering::SeqCst) < EVER && !self.committed.load(Ordering::SeqCst)
+        {
+            self.line
+                .wait()
+                .submit(&mut Vec::new(), &mut vec![read()], &mut Vec::new());
+            // Another thread may be about to write.
+            thread::yield_now();
+        }
+        Ok(op.complete(Err(DiskError::NotFound)))
+    }
+
+    fn commit(&self, batch: Vec<DiskOp>) -> Vec<DiskDone> {
+        self.committed
+            .store(self.read.load(Ordering::SeqCst) < EVER, Ordering::SeqCst);
+        batch
+            .into_iter()
+            .map(|op| op.complete(Ok(DiskData::Done)))
+            .collect()
+    }
+}
+
+/// Whether a write is durable although the line of reads never ends.
+fn is_written(threads: usize, write: DiskOp) -> bool {
+    let completions = Arc::new(Completions::new(Arc::new(Signal::default())));
+    let (line, committed) = (Arc::default(), Arc::default());
+    let disk = Endless {
+        line: Arc::clone(&line),
+        read: AtomicUsize::new(0),
+        committed: Arc::clone(&committed),
+    };
+    let workers = Workers::start(disk, threads, Arc::clone(&completions)).unwrap();
+    // One for each thread, and one that is still in line then.
+    submit(&workers, (0..=threads).map(|_| read()).collect::<Vec<_>>());
+    submit(&workers, [write]);
+    assert!(line.set(Arc::clone(&workers.pool)).is_ok());
+    let (mut done, mut written) = (VecDeque::new(), false);
+    while !written {
+        assert!(completions.take(&mut done), "a worker panicked");
+        written = done.drain(..).any(
+            |done| matches!(done, Completion::Disk(done) if *done.result() == Ok(DiskData::Done)),
+        );
+        thread::yield_now();
+    }
+    committed.load(Ordering::SeqCst)
+}
+
+#[test]
+fn who_asks_for_ever_more_keeps_no_write_from_the_disk() {
+    for threads in [1, 4] {
+        assert!(is_written(threads, small()), "with {threads} threads");
+    }
+}
+
+#[test]
+fn who_asks_for_ever_more_keeps_no_large_write_from_the_disk() {
+    for threads in [1, 4] {
+        assert!(is_written(threads, large()), "with {threads} threads");
+    }
+}
+
+/// What one thread that may write takes, one letter each: `r`eads, `p`ages and
+/// `q`uick errands, `s`mall and `L`arge writes, `E`rrands that write, and how many
+/// writes each commit has. With every turn `comes` comes into the line.
+fn turns(queue: &mut Queue<()>, most: usize, comes: &dyn Fn(&mut Queue<()>)) -> String {
+    let mut turns = String::new();
+    while turns.len() < most
+        && let Some(task) = queue.next(1, 1)
+    {
+        comes(queue);
+        turns.push(match task {
+            Task::Job(_) => 'j',
+            Task::Quick(_) => 'q',
+            Task::Prepare(op) if op.kind().key().1 => 'r',
+            Task::Prepare(_) => {
+                queue.ready(());
+                's'
+            }
+            Task::PrepareLarge(_) => {
+                queue.long -= 1;
+                queue.ready(());
+                'L'
+            }
+            Task::ReadPage(_) => {
+                (queue.long, queue.paging) = (0, 0);
+                'p'
+            }
+            Task::Slow(_) => {
+                queue.long -= 1;
+                'E'
+            }
+            Task::Commit(batch) => {
+                queue.long -= 1;
+                queue.committing = false;
+                char::from_digit(batch.len() as u32, 36).unwrap()
+            }
+        });
+    }
+    turns
+}
+
+fn errand(writes: bool) -> Errand {
+    let work = Box::new(|| Filed::Told);
+    Errand { writes, work }
+}
+
+#[test]
+fn a_write_waits_for_the_reads_before_it_and_others_go_with_it() {
+    let mut queue = Queue::default();
+    queue.add(read());
+    queue.add_errand(errand(false));
+    for op in [small(), read(), small(), read()] {
+        queue.add(op);
+    }
+    assert_eq!(turns(&mut queue, 99, &|_| {}), "rqss2rr");
+}
+
+#[test]
+fn a_commit_waits_for_no_write_that_comes_after_its_first() {
+    let mut queue = Queue::default();
+    queue.add(small());
+    let comes = |queue: &mut Queue<()>| queue.add(small());
+    // With each go those that have come since the one before began.
+    assert_eq!(turns(&mut queue, 12, &comes), "ss2sss3ssss4");
+}
+
+#[test]
+fn large_writes_have_turns_with_what_is_in_line_and_with_commits() {
+    let mut queue = Queue::default();
+    for op in [read(), large(), large(), read()] {
+        queue.add(op);
+    }
+    queue.add_errand(errand(true));
+    let comes = |queue: &mut Queue<()>| queue.add(read());
+    // Each once what was in line before has been read.
+    let large = turns(&mut queue, 30, &comes);
+    assert_eq!(large, "rErrL1rrrL1rrrrrrrrrrrrrrrrrrr");
+}
+
+#[test]
+fn what_is_written_in_small_pieces_for_ever_keeps_no_large_write_from_the_disk() {
+    let mut queue = Queue::default();
+    for op in [small(), large(), large()] {
+        queue.add(op);
+    }
+    queue.add_errand(errand(true));
+    let comes = |queue: &mut Queue<()>| {
+        queue.add(small());
+        queue.add(read());
+    };
+    let turns = turns(&mut queue, 60, &comes);
+    let count = |what: char| turns.chars().filter(|turn| *turn == what).count();
+    assert_eq!((count('L'), count('E')), (2, 1), "{turns}");
+    assert!(count('r') > 10, "{turns}");
+}
+
+#[test]
+fn a_page_goes_before_what_came_later_once() {
+    let mut queue = Queue::default();
+    for op in [read(), page(), page(), page(), read(), small(), large()] {
+        queue.add(op);
+    }
+    assert_eq!(turns(&mut queue, 99, &|_| {}), "rprs1L1pp");
+    // However many come, none of a kind keeps others from their turns for ever.
+    let came = Cell::new(0);
+    let comes = |queue: &mut Queue<()>| {
+        came.set((came.get() + 1) % 4);
+        queue.add([page, small, read, large][came.get()]());
+    };
+    comes(&mut queue);
+    let turns = turns(&mut queue, 99, &comes);
+    for what in ['p', 's', 'r', 'L'] {
+        assert!(turns.matches(what).count() > 3, "{what}: {turns}");
+    }
+}
+
+#[test]
+fn pages_keep_one_thread_in_four() {
+    let mut queue: Queue<()> = Queue::default();
+    for op in [page(), page(), read()] {
+        queue.add(op);
+    }
+    let took: Vec<_> = std::iter::from_fn(|| queue.next(3, 1)).collect();
+    assert!(matches!(took[..], [Task::ReadPage(_), Task::Prepare(_)]));
+    (queue.long, queue.paging) = (0, 0);
+    assert!(matches!(queue.next(3, 1), Some(Task::ReadPage(_))));
+}
+
+#[test]
+fn large_writes_have_turns_where_there_is_always_something_to_commit() {
+    let mut queue = Queue::default();
+    (0..3).for_each(|_| queue.add(large()));
+    let mut turns = String::new();
+    for _ in 0..6 {
+        // Another thread has prepared something meanwhile.
+        queue.ready(());
+        turns += &self::turns(&mut queue, 1, &|_| {});
+    }
+    assert_eq!(turns, "1L3L3L");
 }
