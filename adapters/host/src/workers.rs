@@ -22,8 +22,9 @@
 //!    wait for. Where a commit is due as well, they take turns.
 //! 4. A page of a listing, which takes as long as many other reads, comes when
 //!    all is taken that came before it, or was in line when the page before it
-//!    began. Where a commit is due it waits; with large writes it takes turns.
-//!    One thread in four reads pages, or one of fewer.
+//!    began. With large writes it takes turns. Where a commit is due it waits,
+//!    unless only one thread may do either: then they take turns as well. One
+//!    thread in four reads pages, or one of fewer.
 //!
 //! Where there is more than one thread, one of them never takes 2, 3 and 4, so
 //! that no job and no other read waits behind a sync or a page.
@@ -260,8 +261,10 @@ struct Queue<P> {
     /// that stands before this in line..
     pages: VecDeque<(Place, DiskOp)>,
     page_at: Place,
-    /// ..and before that of a large write, if one has been taken since the last.
+    /// ..and before that of a large write, if one has been taken since the last..
     page_next: bool,
+    /// ..or of a commit, where these keep the only thread for what takes long.
+    committed: bool,
     /// Threads that read pages.
     paging: usize,
     prepared: Vec<P>,
@@ -293,6 +296,7 @@ impl<P> Default for Queue<P> {
             pages: VecDeque::new(),
             page_at: 0,
             page_next: false,
+            committed: false,
             paging: 0,
             prepared: Vec::new(),
             joining: 0,
@@ -378,9 +382,9 @@ impl<P> Queue<P> {
             self.next_large()?
         } else if commit && self.joining > 0 && !self.small.is_empty() {
             return self.next_small();
-        } else if commit {
+        } else if commit && !(page && self.committed && long_max == 1) {
             self.committing = true;
-            self.large_next = true;
+            (self.large_next, self.committed) = (true, true);
             Task::Commit(mem::take(&mut self.prepared))
         } else if page {
             self.next_page()?
@@ -427,7 +431,7 @@ impl<P> Queue<P> {
     fn next_page(&mut self) -> Option<Task<P>> {
         let (_, op) = self.pages.pop_front()?;
         self.page_at = self.end;
-        self.page_next = false;
+        (self.page_next, self.committed) = (false, false);
         self.paging += 1;
         Some(Task::ReadPage(op))
     }

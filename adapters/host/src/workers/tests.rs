@@ -430,7 +430,7 @@ fn a_page_goes_before_what_came_later_once() {
     for op in [read(), page(), page(), page(), read(), small(), large()] {
         queue.add(op);
     }
-    assert_eq!(turns(&mut queue, 99, &|_| {}), "rprs1L1pp");
+    assert_eq!(turns(&mut queue, 99, &|_| {}), "rprs1Lp1p");
     // However many come, none of a kind keeps others from their turns for ever.
     let came = Cell::new(0);
     let comes = |queue: &mut Queue<()>| {
@@ -454,6 +454,19 @@ fn pages_keep_one_thread_in_four() {
     assert!(matches!(took[..], [Task::ReadPage(_), Task::Prepare(_)]));
     (queue.long, queue.paging) = (0, 0);
     assert!(matches!(queue.next(3, 1), Some(Task::ReadPage(_))));
+}
+
+#[test]
+fn pages_have_turns_where_there_is_always_something_to_commit() {
+    let mut queue = Queue::default();
+    (0..3).for_each(|_| queue.add(page()));
+    let mut turns = String::new();
+    for _ in 0..6 {
+        // Another thread has prepared something meanwhile.
+        queue.ready(());
+        turns += &self::turns(&mut queue, 1, &|_| {});
+    }
+    assert_eq!(turns, "1p2p2p");
 }
 
 #[test]
