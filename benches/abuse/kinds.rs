@@ -32,6 +32,9 @@ pub(crate) struct Numbers {
     /// In each of handshake, header and body.
     pub(crate) dribbling: usize,
     pub(crate) deaf: usize,
+    /// There are names enough for these to be stuck: the pages of few go into
+    /// the kernel's buffers, and nothing of the node's is held.
+    pub(crate) stuck: bool,
     /// Connections a second of a storm, of each kind.
     pub(crate) storm: u32,
 }
@@ -63,7 +66,7 @@ impl Kind {
         match self {
             Self::Silent => silent(addr, numbers.silent),
             Self::Dribbling => dribbling(addr, numbers.dribbling),
-            Self::Deaf => deaf(addr, numbers.deaf),
+            Self::Deaf => deaf(addr, numbers.deaf, numbers.stuck),
             Self::Flood => Ok(vec![flood(addr)]),
             Self::Storm => storm(addr, numbers.storm),
         }
@@ -75,6 +78,7 @@ impl Kind {
             dribbling,
             deaf,
             storm,
+            ..
         } = numbers;
         match self {
             Self::Silent => format!("{silent} half-open"),
@@ -227,7 +231,7 @@ fn dribbling(addr: SocketAddr, count: usize) -> Result<Vec<Abuse>, Box<dyn Error
     Ok(all)
 }
 
-fn deaf(addr: SocketAddr, count: usize) -> Result<Vec<Abuse>, Box<dyn Error>> {
+fn deaf(addr: SocketAddr, count: usize, stuck: bool) -> Result<Vec<Abuse>, Box<dyn Error>> {
     let much = list_requests(namespace().namespace(), 512);
     let mut deaf = insiders(addr, 100_000, count)?;
     for one in &mut deaf {
@@ -254,7 +258,7 @@ fn deaf(addr: SocketAddr, count: usize) -> Result<Vec<Abuse>, Box<dyn Error>> {
             true => refused.duration_since(begun),
             false => Duration::MAX / 2,
         };
-        Some(Gone { after, deadline })
+        stuck.then_some(Gone { after, deadline })
     })])
 }
 
