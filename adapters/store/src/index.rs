@@ -4,20 +4,20 @@
 //! content and may lag behind the log, and so it may also be lost.
 
 mod charges;
+mod records;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io;
-use std::ops::Bound::{self, Excluded, Included};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use peerhold_core::disk::{Debt, RecordKey, Seen};
-use peerhold_core::id::{BlobId, NameTag, NamespaceId, PutId};
-use peerhold_core::version::RecordId;
+use peerhold_core::disk::{Debt, Seen};
+use peerhold_core::id::{BlobId, NamespaceId, PutId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use self::charges::ClaimRow;
+pub(crate) use self::records::{Found, Records};
 use crate::bug::{self, Bug};
 use crate::entry::{self, CLAIM_KEY, Kind, RECORD_KEY, SEEN_BODY, SEEN_KEY};
 use crate::segment::Loc;
@@ -119,9 +119,6 @@ impl RecordRow {
         }
     }
 }
-
-/// A record's key and its row.
-pub(crate) type Found = ([u8; RECORD_KEY], RecordRow);
 
 /// Why the index did not answer.
 #[derive(Debug)]
@@ -268,78 +265,10 @@ impl Index {
         Ok(bytes)
     }
 
-    /// One record of a name, damaged or not; the newest if `at` is `None`.
-    pub(crate) fn record(
-        &self,
-        key: &RecordKey,
-        at: Option<&RecordId>,
-    ) -> Result<Option<Found>, IndexError> {
-        let Some(id) = at else {
-            return self.next_version(key, None);
-        };
-        let key = entry::record_key(key, &id.version.to_bytes(), &id.head);
+    /// What there is of records, as of now.
+    pub(crate) fn records(&self) -> Result<Records, IndexError> {
         let txn = self.db.begin_read()?;
-        let row = txn.open_table(RECORDS)?.get(&key)?;
-        Ok(row.map(|row| (key, RecordRow::from_bytes(row.value()))))
-    }
-
-    /// The newest record of a name, damaged or not, that is older than `below`.
-    pub(crate) fn next_version(
-        &self,
-        key: &RecordKey,
-        below: Option<&RecordId>,
-    ) -> Result<Option<Found>, IndexError> {
-        let [first, last] = entry::record_range(key);
-        let end = below.map(|id| entry::record_key(key, &id.version.to_bytes(), &id.head));
-        let end = end.as_ref().map_or(Included(&last), Excluded);
-        let txn = self.db.begin_read()?;
-        last_in(&txn.open_table(RECORDS)?, (Included(&first), end))
-    }
-
-    /// The keys of the records that stand at such places.
-    pub(crate) fn records_at(
-        &self,
-        at: impl Fn(&Loc) -> bool,
-    ) -> Result<Vec<[u8; RECORD_KEY]>, IndexError> {
-        let txn = self.db.begin_read()?;
-        let mut keys = Vec::new();
-        for row in txn.open_table(RECORDS)?.iter()? {
-            let (key, row) = row?;
-            if at(&RecordRow::from_bytes(row.value()).loc) {
-                keys.push(*key.value());
-            }
-        }
-        Ok(keys)
-    }
-
-    /// The newest record of the first name behind `after`, damaged or not. Two
-    /// look-ups, however long the histories.
-    pub(crate) fn next_name(
-        &self,
-        namespace: &NamespaceId,
-        after: Option<&NameTag>,
-    ) -> Result<Option<Found>, IndexError> {
-        let range = |tag: &NameTag| {
-            entry::record_range(&RecordKey {
-                namespace: *namespace,
-                tag: *tag,
-            })
-        };
-        let [start, _] = range(&NameTag([0; NameTag::LEN]));
-        let [_, end] = range(&NameTag([0xff; NameTag::LEN]));
-        let behind = after.map(|tag| range(tag)[1]);
-        let start = behind.as_ref().map_or(Included(&start), Excluded);
-        let txn = self.db.begin_read()?;
-        let records = txn.open_table(RECORDS)?;
-        let mut names = records.range::<&[u8; RECORD_KEY]>((start, Included(&end)))?;
-        let Some(oldest) = names.next().transpose()? else {
-            return Ok(None);
-        };
-        let Some(key) = entry::record_name(oldest.0.value()) else {
-            return Ok(None);
-        };
-        let [first, last] = entry::record_range(&key);
-        last_in(&records, (Included(&first), Included(&last)))
+        Ok(Records(txn.open_table(RECORDS)?))
     }
 
     /// Runs `body` in one transaction, which begins with `state` and is
@@ -706,15 +635,6 @@ impl<'t> Tables<'t> {
         change.1 += drops;
         self.state.live_log = self.state.live_log.saturating_add_signed(live);
     }
-}
-
-fn last_in(
-    records: &impl ReadableTable<&'static [u8; RECORD_KEY], &'static RecordBytes>,
-    range: (Bound<&[u8; RECORD_KEY]>, Bound<&[u8; RECORD_KEY]>),
-) -> Result<Option<Found>, IndexError> {
-    let row = records.range::<&[u8; RECORD_KEY]>(range)?.next_back();
-    let row = row.transpose()?;
-    Ok(row.map(|(key, row)| (*key.value(), RecordRow::from_bytes(row.value()))))
 }
 
 /// Where the log says what was seen, and what it says there.

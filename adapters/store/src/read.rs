@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError, RwLockReadGuard};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard};
 
 use bytes::Bytes;
 use peerhold_core::disk::{
@@ -14,9 +14,9 @@ use peerhold_core::version::RecordId;
 
 use crate::bug::{self, Bug};
 use crate::entry::{self, RECORD_KEY};
-use crate::index::{BlobRow, Found, Index, IndexError};
+use crate::index::{BlobRow, Found, Index, IndexError, RecordRow, Records};
 use crate::open::{BLOBS, TMP};
-use crate::segment::{Loc, ReadError};
+use crate::segment::{Loc, ReadError, Segment};
 use crate::store::{DamagedRecords, Health, Prepared, Step, Store};
 use crate::vfs::{Kind, Vfs, VfsFile, parent};
 
@@ -123,7 +123,7 @@ impl<V: Vfs> Store<V> {
     }
 
     fn get_record(&self, key: &RecordKey, at: Option<&RecordId>, part: Part) -> Read {
-        match self.look_up_record(|index| index.record(key, at)) {
+        match self.look_up_record(|records| records.get(key, at)) {
             Ok(None) => Read::Answer(Ok(DiskData::Record(None))),
             Ok(Some((_, Looked::Sound(record)))) => {
                 Read::Answer(Ok(DiskData::Record(Some(only(record, part)))))
@@ -141,26 +141,46 @@ impl<V: Vfs> Store<V> {
     /// Looks a record up and reads it.
     pub(crate) fn look_up_record(
         &self,
-        ask: impl FnOnce(&Index) -> Result<Option<Found>, IndexError>,
+        ask: impl FnOnce(&Records) -> Result<Option<Found>, IndexError>,
     ) -> Result<Option<([u8; RECORD_KEY], Looked)>, DiskError> {
         let index = self.index();
-        let Some((row_key, row)) = lookup(&index, ask)? else {
+        let Some((key, row)) = lookup(&index, |index| ask(&index.records()?))? else {
             return Ok(None);
         };
-        if row.damaged {
-            return Ok(Some((row_key, Looked::KnownDamaged)));
-        }
         // While the index is held no segment is removed; an open one stays
         // readable.
         let segment = self.log.segment(row.loc.segment);
         drop(index);
+        let looked = self.read_record(&key, row, segment)?;
+        Ok(Some((key, looked)))
+    }
+
+    /// Looks records up, all as of one moment. The segments that they are in may be
+    /// gone when they are read.
+    pub(crate) fn look_up_records(
+        &self,
+        ask: impl FnOnce(&Records) -> Result<Vec<Found>, IndexError>,
+    ) -> Result<Vec<Found>, DiskError> {
+        lookup(&self.index(), |index| ask(&index.records()?))
+    }
+
+    /// What stands where its row says that a record is, in this segment.
+    pub(crate) fn read_record(
+        &self,
+        key: &[u8; RECORD_KEY],
+        row: RecordRow,
+        segment: io::Result<Arc<Segment<V::File>>>,
+    ) -> Result<Looked, DiskError> {
+        if row.damaged {
+            return Ok(Looked::KnownDamaged);
+        }
         let read = segment.map_err(classify).and_then(|segment| {
-            let body = segment.read(row.loc, entry::Kind::Record, &row_key)?;
-            entry::record(&row_key, &body).ok_or(ReadError::Damaged)
+            let body = segment.read(row.loc, entry::Kind::Record, key)?;
+            entry::record(key, &body).ok_or(ReadError::Damaged)
         });
         match read {
-            Ok(record) => Ok(Some((row_key, Looked::Sound(record)))),
-            Err(ReadError::Damaged) => Ok(Some((row_key, Looked::FoundDamaged(row.loc)))),
+            Ok(record) => Ok(Looked::Sound(record)),
+            Err(ReadError::Damaged) => Ok(Looked::FoundDamaged(row.loc)),
             Err(ReadError::Io(error)) => Err(disk_error(&error)),
         }
     }

@@ -106,7 +106,7 @@ impl Forgotten {
             lens.get(&loc.segment).is_none_or(|len| *len < end)
         };
         Ok(Self {
-            records: index.records_at(gone)?,
+            records: index.records()?.at(gone)?,
             starts: index.state()?.map_or(0, |state| state.starts),
         })
     }
