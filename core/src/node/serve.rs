@@ -304,16 +304,13 @@ impl Node {
     }
 
     /// Refuses the pages whose turn to be read it is and for which there is no
-    /// room: reading them would be for nothing. Not ever so many at once.
+    /// room: reading them would be for nothing. Of each session there are no more in
+    /// line than may be outstanding at the disk.
     pub(super) fn refuse_pages(&mut self) {
         let mut all = None;
-        for _ in 0..self.ctx.config.limits.disk_operations {
-            let Some(&DiskTask::Page { conn, request, .. }) = self.ctx.disk.next_page() else {
-                return;
-            };
-            if !self.is_full_beside(conn, &mut all) {
-                return;
-            }
+        while let Some(&DiskTask::Page { conn, request, .. }) = self.ctx.disk.next_page()
+            && self.is_full_beside(conn, &mut all)
+        {
             self.ctx.disk.drop_page();
             self.ctx.asks_less(conn);
             self.refuse(conn, request, Refusal::Busy);

@@ -363,6 +363,28 @@ fn pages_that_are_in_line_when_there_is_no_room_any_more_are_not_read() {
 }
 
 #[test]
+fn of_many_who_take_no_pages_none_is_read_beyond_those_that_had_begun() {
+    const PEERS: u8 = 40;
+    let mut host = listed(64);
+    let mut deaf: Vec<Peer> = (1..=PEERS)
+        .map(|at| Peer::admitted(&mut host, id(at)))
+        .collect();
+    host.hold_back = Some(DiskKind::is_page);
+    for peer in &mut deaf {
+        for _ in 0..64 {
+            peer.ask(&mut host, kind::LIST, &list());
+        }
+    }
+    host.release();
+    let read = pages_read(&host);
+    let answers = deaf.iter_mut().map(|peer| peer.received(&mut host));
+    let sums = answers.map(|answers| pages_and_refusals(&answers));
+    let (pages, refused) = sums.fold((0, 0), |(p, r), (pages, refused)| (p + pages, r + refused));
+    assert_eq!(pages + refused, usize::from(PEERS) * 64);
+    assert!(read <= pages + 16, "{read} for {pages}");
+}
+
+#[test]
 fn who_asks_for_pages_leaves_others_a_place_at_the_disk() {
     let mut host = listed(4);
     let [mut greedy, mut other] = [1, 2].map(|at| Peer::admitted(&mut host, id(at)));
