@@ -198,6 +198,7 @@ impl Driver {
     }
 
     fn insert(&mut self, id: SocketId, stream: TcpStream) {
+        self.engine.tuning().apply(&stream);
         match Conn::start(id, stream, &self.tell) {
             Ok(conn) => _ = self.conns.insert(id, conn),
             Err(_) => self.engine.closed(id, CloseReason::Reset),

@@ -26,7 +26,6 @@ impl Conn {
         stream: TcpStream,
         tell: &SyncSender<News>,
     ) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
         let stream = Arc::new(stream);
         let (source, sink) = (Arc::clone(&stream), Arc::clone(&stream));
         let read = move |space: usize| {

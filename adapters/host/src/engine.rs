@@ -7,7 +7,8 @@
 //!
 //! 1. [`Engine::register`] whom to wake;
 //! 2. accept what there is to accept ([`Engine::accept_some`]), report what
-//!    became of dials ([`Engine::dialled`], [`Engine::dial_failed`]);
+//!    became of dials ([`Engine::dialled`], [`Engine::dial_failed`]), and set
+//!    each socket that stands ([`Engine::tuning`]);
 //! 3. [`Engine::turn`];
 //! 4. open what [`Engine::poll_dial`] names, drop what
 //!    [`Engine::poll_close`] names, try the listeners again that
@@ -63,7 +64,7 @@ use crate::client::events::Notice;
 use crate::client::mail::{Ask, Shared, Sizes};
 use crate::foreverstore::{Desk, ForeverstoreConfig, Port, Request};
 use crate::link::{Channels, Water};
-use crate::os::{Clock, Identity, own_dir, private_file, seed};
+use crate::os::{Clock, Identity, Tuning, own_dir, private_file, seed};
 use crate::workers::{Completion, Completions, Errand, Filed, Workers};
 use conns::Conns;
 use ops::{Running, Stalled};
@@ -124,6 +125,8 @@ struct Settings {
     get_buffer: usize,
     put_buffer: usize,
     round_bytes: usize,
+    round_time: Duration,
+    tuning: Tuning,
     wall_interval: Duration,
     /// How many listeners are for sessions: the first ones.
     listeners: usize,
@@ -266,6 +269,10 @@ impl Engine {
                 get_buffer: config.get_buffer,
                 put_buffer: config.put_buffer,
                 round_bytes: config.round_bytes,
+                round_time: config.round_time,
+                tuning: Tuning {
+                    unsent: config.unsent,
+                },
                 wall_interval: config.wall_interval,
                 listeners: config.listen.len(),
             },
@@ -276,6 +283,11 @@ impl Engine {
     /// Which node this is.
     pub fn node(&self) -> NodeId {
         self.shared.node
+    }
+
+    /// What a driver sets each connection's socket to as soon as it stands.
+    pub fn tuning(&self) -> Tuning {
+        self.settings.tuning
     }
 
     /// The driver listens for the second port on these addresses, ports

@@ -10,6 +10,7 @@ use std::time::{Instant as OsInstant, SystemTime, UNIX_EPOCH};
 use ed25519_dalek::SigningKey;
 use peerhold_core::{Instant, NodeId, UnixMillis};
 use peerhold_tls::{ChannelError, Endpoint, Limits};
+use socket2::SockRef;
 use zeroize::Zeroizing;
 
 /// The identity's file in the data directory.
@@ -297,6 +298,31 @@ pub(crate) fn is_scarcity(error: &io::Error) -> bool {
     }
 }
 
+#[cfg(unix)]
+use std::os::fd::AsFd as Handle;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket as Handle;
+
+/// What a connection's socket is set to once it stands, see
+/// [`Engine::tuning`](crate::Engine::tuning).
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// [`HostConfig::unsent`](crate::HostConfig::unsent).
+    pub(crate) unsent: u32,
+}
+
+impl Tuning {
+    /// Sets a socket: small frames are sent at once, and little waits in it.
+    pub fn apply(self, socket: &impl Handle) {
+        let socket = SockRef::from(socket);
+        // One that is gone already shows when it is read from.
+        let _ = socket.set_tcp_nodelay(true);
+        // Otherwise Linux takes megabytes for a peer that does not read.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        let _ = socket.set_tcp_notsent_lowat(self.unsent);
+    }
+}
+
 /// How many file descriptors this process may have at most, where the system
 /// says so.
 pub(crate) fn descriptors_max() -> Option<u64> {
@@ -344,6 +370,24 @@ mod tests {
             Identity::load_or_create(other.path(), None).unwrap().id(),
             first.id()
         );
+    }
+
+    #[test]
+    fn a_socket_sends_small_frames_at_once_and_takes_little_that_it_cannot_send() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let unsent = 8 << 10;
+        Tuning { unsent }.apply(&socket);
+        assert!(socket.nodelay().unwrap());
+        // Nobody reads at the other end.
+        socket.set_nonblocking(true).unwrap();
+        let mut taken = 0;
+        while let Ok(count) = socket.write(&[0; 4096]) {
+            taken += count;
+        }
+        if cfg!(any(target_os = "android", target_os = "linux")) {
+            assert!(taken < 2 << 20, "{taken}");
+        }
     }
 
     #[test]

@@ -24,7 +24,10 @@
 //!    all is taken that came before it, or was in line when the page before it
 //!    began. With large writes it takes turns. Where a commit is due it waits,
 //!    unless only one thread may do either: then they take turns as well. One
-//!    thread in four reads pages, or one of fewer.
+//!    thread in four reads pages, or one of fewer. Where there are others, it
+//!    then rests for as long as the page took: whoever asks for ever more pages
+//!    has half a core of them, and who asks for one after the other notices
+//!    nothing.
 //!
 //! Where there is more than one thread, one of them never takes 2, 3 and 4, so
 //! that no job and no other read waits behind a sync or a page.
@@ -35,6 +38,7 @@ use std::io;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use peerhold_core::foreverstore::FileDone;
 use peerhold_core::job::{Job, JobDone};
@@ -49,6 +53,8 @@ use crate::lock;
 /// Writes of at most this many bytes go into the store's log, so preparing
 /// them does not touch the disk.
 const SMALL_MAX: usize = 64 << 10;
+/// The longest rest: a page that takes longer has waited for the disk.
+const REST_MAX: Duration = Duration::from_millis(5);
 
 /// What carries out disk operations in two steps: one that may run beside
 /// others, and one that may not.
@@ -167,6 +173,7 @@ impl Workers {
             // Of several threads one keeps away from what takes long.
             long_max: (count - usize::from(count > 1)).max(1),
             pages_max: (count / 4).max(1),
+            rests: count > 1,
             completions,
         });
         let mut workers = Self {
@@ -237,6 +244,8 @@ struct Crew<D: Disk> {
     work: Condvar,
     long_max: usize,
     pages_max: usize,
+    /// A thread that has read a page rests.
+    rests: bool,
     completions: Arc<Completions>,
 }
 
@@ -494,8 +503,18 @@ impl<D: Disk> Crew<D> {
                 queue
             }
             Task::ReadPage(op) => {
+                let begun = Instant::now();
                 let mut queue = self.prepare(op);
                 queue.long -= 1;
+                if self.rests {
+                    // What this thread kept from the others, one of them may do now.
+                    if queue.idle > 0 {
+                        self.work.notify_one();
+                    }
+                    drop(queue);
+                    thread::sleep(begun.elapsed().min(REST_MAX));
+                    queue = lock(&self.queue);
+                }
                 queue.paging -= 1;
                 queue
             }

@@ -176,7 +176,8 @@ impl Driver {
             return;
         };
         let (registry, conns, last) = (self.poll.registry(), &self.conns, &mut self.last);
-        let next = || listener.poll_accept(registry, || fresh(last, first, conns));
+        let tuning = self.engine.tuning();
+        let next = || listener.poll_accept(registry, tuning, || fresh(last, first, conns));
         let mut accepted = Vec::new();
         let more = self.engine.accept_some(token.0, next, |conn, socket| {
             accepted.push((conn, socket));

@@ -7,6 +7,7 @@ use std::task::Poll;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use peerhold_host::os::Tuning;
 use peerhold_host::{Engine, SocketId, StartError};
 
 /// Listens on every address, or on none.
@@ -64,13 +65,17 @@ impl Listener {
     pub(crate) fn poll_accept(
         &mut self,
         registry: &Registry,
+        tuning: Tuning,
         token: impl FnOnce() -> Token,
     ) -> Poll<io::Result<Socket>> {
         if !self.readable {
             return Poll::Pending;
         }
         match self.socket.accept() {
-            Ok((stream, _)) => Poll::Ready(Socket::register(stream, registry, token(), false)),
+            Ok((stream, _)) => {
+                tuning.apply(&stream);
+                Poll::Ready(Socket::register(stream, registry, token(), false))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.readable = false;
                 Poll::Pending
@@ -105,9 +110,6 @@ impl Socket {
         dialling: bool,
     ) -> io::Result<Self> {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        if !dialling {
-            no_delay(&stream);
-        }
         Ok(Self {
             stream,
             token,
@@ -177,7 +179,7 @@ impl Socket {
             Ok(_) => {
                 self.dialling = false;
                 self.readable = true;
-                no_delay(&self.stream);
+                engine.tuning().apply(&self.stream);
                 engine.dialled(conn)
             }
             // An event that meant nothing.
@@ -191,11 +193,6 @@ impl Socket {
             }
         }
     }
-}
-
-fn no_delay(stream: &TcpStream) {
-    // One that is gone already shows when it is read from.
-    let _ = stream.set_nodelay(true);
 }
 
 /// What a socket without a peer says of it while it is being dialled.

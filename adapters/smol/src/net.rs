@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
+use peerhold_host::os::Tuning;
 use peerhold_host::{Engine, SocketId, StartError};
 
 /// Listens on every address, or on none.
@@ -39,11 +40,14 @@ pub(crate) fn local_addrs(listeners: &[Async<TcpListener>]) -> Result<Vec<Socket
 /// is one.
 pub(crate) fn poll_accept(
     listener: &Async<TcpListener>,
+    tuning: Tuning,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Socket>> {
     loop {
         match listener.get_ref().accept() {
-            Ok((stream, _)) => return Poll::Ready(Async::new(stream).map(Socket::open)),
+            Ok((stream, _)) => {
+                return Poll::Ready(Async::new(stream).map(|stream| Socket::open(stream, tuning)));
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 ready!(listener.poll_readable(cx))?;
             }
@@ -69,9 +73,8 @@ impl Socket {
     }
 
     /// One that stands.
-    fn open(stream: Async<TcpStream>) -> Self {
-        // One that is gone already shows when it is read from.
-        let _ = stream.get_ref().set_nodelay(true);
+    fn open(stream: Async<TcpStream>, tuning: Tuning) -> Self {
+        tuning.apply(&stream);
         Self::Open(stream)
     }
 
@@ -96,7 +99,7 @@ impl Socket {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(stream)) => {
                     engine.dialled(conn);
-                    *self = Self::open(stream);
+                    *self = Self::open(stream, engine.tuning());
                 }
                 Poll::Ready(Err(error)) => {
                     engine.dial_failed(conn, &error);

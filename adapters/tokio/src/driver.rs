@@ -105,7 +105,8 @@ impl Driver {
         };
         let mut cx = Context::from_waker(&waker);
         let (sockets, ready) = (&mut self.sockets, &mut self.ready);
-        let accept = || net::poll_accept(listener, &mut cx);
+        let tuning = self.engine.tuning();
+        let accept = || net::poll_accept(listener, tuning, &mut cx);
         let more = self.engine.accept_some(index, accept, |conn, socket| {
             sockets.insert(conn, socket);
             ready.insert(Key::Conn(conn));

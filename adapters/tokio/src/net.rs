@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use peerhold_host::os::Tuning;
 use peerhold_host::{Engine, SocketId, StartError};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
@@ -50,11 +51,12 @@ pub(crate) fn register(listeners: Vec<StdListener>) -> Result<Vec<TcpListener>, 
 /// is one.
 pub(crate) fn poll_accept(
     listener: &TcpListener,
+    tuning: Tuning,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Socket>> {
     listener
         .poll_accept(cx)
-        .map_ok(|(stream, _)| Socket::open(stream))
+        .map_ok(|(stream, _)| Socket::open(stream, tuning))
 }
 
 /// A connection's socket.
@@ -74,9 +76,8 @@ impl Socket {
     }
 
     /// One that stands.
-    fn open(stream: TcpStream) -> Self {
-        // One that is gone already shows when it is read from.
-        let _ = stream.set_nodelay(true);
+    fn open(stream: TcpStream, tuning: Tuning) -> Self {
+        tuning.apply(&stream);
         Self::Open(stream)
     }
 
@@ -102,7 +103,7 @@ impl Socket {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(stream)) => {
                     engine.dialled(conn);
-                    *self = Self::open(stream);
+                    *self = Self::open(stream, engine.tuning());
                 }
                 Poll::Ready(Err(error)) => {
                     engine.dial_failed(conn, &error);

@@ -91,6 +91,14 @@ pub struct HostConfig {
     /// Bytes read from, and bytes written to, one connection in one round, so
     /// that no peer holds up the others.
     pub round_bytes: usize,
+    /// How long is read from, and written to, one connection in one round at most,
+    /// but for what has begun: small requests take longer than as much of a file.
+    pub round_time: Duration,
+    /// Bytes that a connection's socket takes before it has begun to send them,
+    /// where the system lets that be set (Linux); 0: as many as the system likes,
+    /// which are megabytes for a peer that does not read. What is on its way comes
+    /// on top, as much as the path to the peer takes.
+    pub unsent: u32,
     /// How long a dial may take until the peer's channel has opened, and an
     /// accepted connection until the same.
     pub open_timeout: Duration,
@@ -145,6 +153,8 @@ impl HostConfig {
             outbox_low: 128 << 10,
             outbox_high: 256 << 10,
             round_bytes: 1 << 20,
+            round_time: Duration::from_micros(500),
+            unsent: 128 << 10,
             open_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(2),
             accept_pause: Duration::from_millis(100),

@@ -15,6 +15,10 @@ use crate::foreverstore::PeerId;
 /// Sockets that one listener hands over in one round.
 const ACCEPT_MAX: usize = 16;
 
+/// Bytes that are read from a connection first in a round, and then twice as
+/// many each time: of small requests these take long enough.
+const FIRST_STEP: usize = 16 << 10;
+
 /// Listeners that the system has failed, and when they are tried again. Each
 /// has its own time, so that one that always fails does not keep others from
 /// being tried.
@@ -159,7 +163,7 @@ impl Engine {
     }
 
     /// Does `step`, which says how many bytes it has moved, until it moves
-    /// none or a round's share is moved, which is `true`.
+    /// none or a round's share, of bytes or of time, is used up, which is `true`.
     fn some(
         &mut self,
         conn: SocketId,
@@ -167,10 +171,18 @@ impl Engine {
         mut step: impl FnMut(&mut Self, usize) -> io::Result<usize>,
     ) -> bool {
         let mut left = self.settings.round_bytes;
+        let mut most = FIRST_STEP;
+        let end = self.clock.now().saturating_add(self.settings.round_time);
         while left > 0 {
-            match step(self, left) {
+            match step(self, left.min(most)) {
                 Ok(0) => return false,
-                Ok(count) => left = left.saturating_sub(count),
+                Ok(count) => {
+                    left = left.saturating_sub(count);
+                    most = most.saturating_mul(2);
+                    if self.clock.now() >= end {
+                        return true;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match ready() {
                     Poll::Pending => return false,
                     Poll::Ready(Ok(())) => {}
@@ -263,6 +275,31 @@ mod tests {
         assert!(engine.accept_some(0, next, |_, ()| taken += 1));
         assert_eq!(asked, ACCEPT_MAX);
         assert!(taken > 0 && taken <= ACCEPT_MAX - 2);
+    }
+
+    #[test]
+    fn a_connection_has_its_share_of_a_round_in_bytes_and_in_time() {
+        let (_client, mut engine) = open(Duration::from_secs(60));
+        let conn = engine.accept().unwrap();
+        let moved = |engine: &mut Engine, bytes: usize, time: Duration| {
+            (engine.settings.round_bytes, engine.settings.round_time) = (bytes, time);
+            let mut steps = Vec::new();
+            let more = engine.some(
+                conn,
+                || Poll::Pending,
+                |_, most| {
+                    steps.push(most);
+                    Ok(most)
+                },
+            );
+            assert!(more, "there may be more");
+            steps
+        };
+        let long = Duration::from_secs(60);
+        let steps = moved(&mut engine, 100 << 10, long);
+        assert_eq!(steps, [16 << 10, 32 << 10, 52 << 10]);
+        assert_eq!(moved(&mut engine, 100 << 10, Duration::ZERO), [16 << 10]);
+        assert_eq!(moved(&mut engine, 5000, long), [5000]);
     }
 
     /// A socket on which a byte of a handshake has come, whenever it is read.

@@ -251,6 +251,42 @@ fn a_panic_is_reported() {
     assert_eq!(test.alive.load(Ordering::SeqCst), 0);
 }
 
+/// A disk whose pages take a while, and which notes when each began and ended.
+struct Busy(Arc<Mutex<Vec<[Instant; 2]>>>);
+
+impl Disk for Busy {
+    type Prepared = DiskOp;
+
+    fn prepare(&self, op: DiskOp) -> Result<DiskDone, DiskOp> {
+        let begun = Instant::now();
+        while begun.elapsed() < REST_MAX {
+            thread::yield_now();
+        }
+        lock(&self.0).push([begun, Instant::now()]);
+        Ok(op.complete(Err(DiskError::NotFound)))
+    }
+
+    fn commit(&self, _: Vec<DiskOp>) -> Vec<DiskDone> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn between_two_pages_a_core_is_left_to_others_for_as_long_as_a_page_takes() {
+    let completions = Arc::new(Completions::new(Arc::new(Signal::default())));
+    let pages = Arc::default();
+    let workers = Workers::start(Busy(Arc::clone(&pages)), 4, completions).unwrap();
+    submit(&workers, [page(), page(), page()]);
+    while lock(&pages).len() < 3 {
+        thread::yield_now();
+    }
+    drop(workers);
+    let pages = lock(&pages);
+    for next in pages.windows(2) {
+        assert!(next[1][0] - next[0][1] >= REST_MAX);
+    }
+}
+
 /// A disk of which ever more is asked to be read: who reads is in line again
 /// before it has what it asked for, until a write is durable.
 struct Endless {
