@@ -20,6 +20,8 @@ use crate::nodes::{IDLE, KEEP_ALIVE, OPENING, cluster_key};
 /// How much later than its deadline somebody may be seen to be gone: timers and
 /// this program's own looks are late by so much on a busy machine.
 const LATE: Duration = Duration::from_secs(1);
+/// How long a hundred who do not read go on taking pages into their sockets.
+const FILLING: Duration = Duration::from_secs(1);
 /// How often a dribbler says its next byte.
 const DRIBBLE: Duration = Duration::from_secs(1);
 /// How often it is looked who is gone.
@@ -96,17 +98,18 @@ pub(crate) struct Abuse {
     over: Arc<AtomicBool>,
 }
 
-/// How long after its beginning the last of some was gone, and how long it may
-/// have been there.
+/// How long after its beginning the last of some was gone, if it was, and how
+/// long it may have been there.
 #[derive(Clone, Copy)]
 pub(crate) struct Gone {
-    pub(crate) after: Duration,
+    pub(crate) after: Option<Duration>,
     pub(crate) deadline: Duration,
 }
 
 impl Gone {
     pub(crate) fn in_time(self) -> bool {
-        self.after <= self.deadline + LATE
+        self.after
+            .is_some_and(|after| after <= self.deadline + LATE)
     }
 }
 
@@ -144,6 +147,7 @@ fn watch(sockets: Vec<TcpStream>, deadline: Duration, mut act: impl FnMut()) -> 
         there.retain(|socket| is_there(socket, &mut buffer));
         let after = begun.elapsed();
         if there.is_empty() || after > 10 * deadline {
+            let after = there.is_empty().then_some(after);
             return Some(Gone { after, deadline });
         }
         if Instant::now() >= next {
@@ -238,8 +242,9 @@ fn deaf(addr: SocketAddr, count: usize, stuck: bool) -> Result<Vec<Abuse>, Box<d
         one.say(&much)?;
     }
     Ok(vec![Abuse::start(move |_| {
-        // It is seen to be stuck at the next look, and given its time from then.
-        let deadline = IDLE + KEEP_ALIVE;
+        // Once it takes no more it is seen to be stuck at the next look, and given
+        // its time from then.
+        let deadline = FILLING + KEEP_ALIVE + IDLE;
         let begun = Instant::now();
         let mut refused = begun;
         while begun.elapsed() < deadline + LATE {
@@ -254,10 +259,7 @@ fn deaf(addr: SocketAddr, count: usize, stuck: bool) -> Result<Vec<Abuse>, Box<d
         let gone = deaf
             .iter()
             .all(|one| drain(one.socket(), Duration::from_millis(500)));
-        let after = match gone {
-            true => refused.duration_since(begun),
-            false => Duration::MAX / 2,
-        };
+        let after = gone.then(|| refused.duration_since(begun));
         stuck.then_some(Gone { after, deadline })
     })])
 }
