@@ -84,6 +84,16 @@ impl Pending {
         Self::Abandoned { left }
     }
 
+    /// Whether it changes nothing, and is this operation's.
+    fn is_read_of(&self, op: OpId) -> bool {
+        match self {
+            Self::Lookup { waiter, .. } | Self::Page { waiter, .. } => {
+                matches!(waiter, Waiter::Op(of, _) if *of == op)
+            }
+            _ => self.is_fetch_of(op),
+        }
+    }
+
     /// Whether it is a fetch of this operation's.
     pub(super) fn is_fetch_of(&self, op: OpId) -> bool {
         matches!(self, Self::Fetch { waiter: Waiter::Op(of, _), .. } if *of == op)
@@ -325,11 +335,11 @@ impl Session {
         (taken, queued.chain(batches).min())
     }
 
-    /// Gives up the blobs that `op` has asked for: says which requests the
-    /// peer has to be told of.
+    /// Gives up what `op` has asked to read: what has not gone out is not asked
+    /// for. Says which requests the peer has to be told of, those for blobs.
     pub(super) fn call_off(&mut self, op: OpId) -> Vec<u32> {
-        self.backlog
-            .retain(|queued| !queued.pending.is_fetch_of(op));
+        // Or what comes next would wait behind them.
+        self.backlog.retain(|queued| !queued.pending.is_read_of(op));
         let fetches = self.pending.iter_mut();
         let fetches = fetches.filter(|(_, pending)| pending.is_fetch_of(op));
         let called_off = fetches.map(|(request, pending)| {

@@ -159,3 +159,25 @@ fn a_version_that_removes_is_no_file() {
     while (0..3).map(|at| tell(&mut cluster, at)).sum::<usize>() > 0 {}
     assert_eq!(cluster.host.result(op), Some(Err(OpError::NotFound)));
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_asked_for() {
+    let (mut cluster, first) = held_by(&[0]);
+    // More than any peer allows at once.
+    const READS: usize = 1000;
+    let mut unanswered = Vec::new();
+    for _ in 0..READS {
+        let op = get(&mut cluster, first.id());
+        let Cluster { host, members } = &mut cluster;
+        unanswered.extend(members[1].peer.asked(host, kind::LOOKUP));
+        while tell(&mut cluster, 0) > 0 {}
+        is_read(&mut cluster, op, &first);
+    }
+    assert!((1..READS).contains(&unanswered.len()));
+    let Cluster { host, members } = &mut cluster;
+    for frame in &unanswered {
+        members[1].peer.refuse(host, frame, Refusal::Busy);
+    }
+    let more = members[1].peer.asked(host, kind::LOOKUP);
+    assert!(more.is_empty(), "{} were in line", more.len());
+}
