@@ -48,8 +48,7 @@ abuse: ## what honest peers notice of abusers, on every driver
 SIM_FLOORS ?= 90,250000,10000,10
 SIM_MINUTES ?= 10
 SIM_START ?= $(shell git rev-parse HEAD 2>/dev/null || echo 1)
-# The gate takes the binary that its tests have been built with.
-SIM ?= $(CARGO) run --profile sim -p peerhold-sim --features memo --
+SIM = $(CARGO) run --profile sim -p peerhold-sim --features memo --
 SIM_SEEDS = --fixed 20 --start $(SIM_START) --seeds 1000000
 
 sim: ## the simulator's share of the gate (SIM_FLOORS=90,250000,10000,10)
