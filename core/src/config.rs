@@ -308,7 +308,7 @@ pub(crate) const ANSWERS_SURE: usize = 64 << 10;
 
 /// The least bandwidth, in bytes per second: with less, a session's requests
 /// and signs of life would be late.
-pub(crate) const BANDWIDTH_MIN: u64 = 64 << 10;
+pub const BANDWIDTH_MIN: u64 = 64 << 10;
 
 impl Limits {
     fn check(&self) -> Result<(), ConfigError> {
@@ -361,7 +361,8 @@ impl Limits {
     /// look-ups and lists beyond an eighth of `memory` are refused as busy, but
     /// for the first 64 KiB of each session.
     pub const fn answers_max(&self) -> usize {
-        self.answers_common() + self.connections as usize * 2 * ANSWERS_SURE
+        let sure = (self.connections as usize).saturating_mul(2 * ANSWERS_SURE);
+        self.answers_common().saturating_add(sure)
     }
 
     /// The most bytes of blobs' buffers, beside those that `memory` counts, that

@@ -54,6 +54,7 @@ pub mod job;
 pub mod members;
 mod node;
 pub mod output;
+pub mod pace;
 pub mod path;
 pub mod placement;
 pub mod policy;

@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! foreverstore_node --listen 127.0.0.1:4000 --bootstrap 127.0.0.1:3000,127.0.0.1:7000 \
-//!     --root files --id 64_HEX_DIGITS --key 64_HEX_DIGITS
+//!     --root files --capacity-bytes 10000000000 --id 64_HEX_DIGITS --key-file key.txt
 //! ```
 //!
 //! Commands come on standard input, one a line; each is answered by one line on
@@ -21,8 +21,8 @@
 //! interrupted.
 //!
 //! **This language has no TLS and proves nothing**: whoever can connect can fill
-//! the disk and fetch what is kept for others. And whoever can list this machine's
-//! processes sees the key on its command line: `--key-file` reads it from a file.
+//! the disk, up to `--capacity-bytes`, and fetch what is kept for others. And whoever
+//! can list this machine's processes sees a `--key` on its command line.
 
 use std::error::Error;
 use std::fs::File;
@@ -56,6 +56,10 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
 
+    /// Bytes that may lie there; else as many as the disk takes.
+    #[arg(long, value_name = "BYTES")]
+    capacity_bytes: Option<u64>,
+
     /// This node's id: 64 hex digits.
     #[arg(long, value_name = "HEX", value_parser = id)]
     id: OwnerId,
@@ -86,6 +90,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         (None, None) => return Err("a key is needed".into()),
     };
     let mut port = ForeverstoreConfig::new(args.root, args.id, key);
+    port.capacity_bytes = args.capacity_bytes;
     port.listen = args.listen.into_iter().collect();
     port.bootstrap = args.bootstrap;
     // The language is spoken by a node of Peerhold's beside its own work. This one

@@ -4,14 +4,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peerhold_host::foreverstore::{
     BlockingForeverstore, ForeverstoreConfig, ForeverstoreError, Told,
 };
+use peerhold_host::peerhold_core::disk::DiskError;
 use peerhold_host::peerhold_core::foreverstore::{
-    Event, Fault, FileKey, FilePath, Message, OpError, OwnerId, OwnerKey,
+    Event, Fault, FileKey, FilePath, Message, NotKept, OpError, OwnerId, OwnerKey,
 };
 use peerhold_host::peerhold_core::gob::Limits;
 use peerhold_host::{HostConfig, Notice};
@@ -359,6 +360,61 @@ pub fn connections_of_the_second_port_are_limited_and_kept_apart(lab: &Lab) {
     session.read_to_end(&mut alert).unwrap();
     assert_eq!(alert.first(), Some(&21), "an alert of TLS");
     stop_all([a, b]);
+}
+
+/// Files of peers, more than there may be below a root.
+pub fn the_second_port_keeps_no_more_bytes_than_it_may(lab: &Lab) {
+    let keeper = lab.start(|config| {
+        speak(config, 1, &[]);
+        config.foreverstore.as_mut().unwrap().capacity_bytes = Some(100_000);
+    });
+    let to = [addr(&keeper)];
+    let client = lab.start(|config| {
+        speak(config, 2, &to);
+        let port = config.foreverstore.as_mut().unwrap();
+        (port.attempts, port.timing.answer) = (1, Duration::from_millis(300));
+    });
+    let mut notices = keeper.notices();
+    up(&keeper, &mut notices);
+    let store = |name, size| port(&client).store(name, &bytes(size, 1)[..]).unwrap();
+    assert!(store("first", 60_000).is_whole());
+    assert_eq!(store("more than there is room for", 60_000).confirmed, 0);
+    let why = keeper.told(&mut notices, |notice| match notice {
+        Notice::Foreverstore(Told::Peer(Event::NotKept { why, .. })) => Some(why),
+        _ => None,
+    });
+    assert_eq!(why, NotKept::Disk(DiskError::NoSpace));
+    assert!(store("what there is room for", 30_000).is_whole());
+    assert_eq!(replica(&root(&keeper), 2, "first").len(), 60_016);
+    stop_all([keeper, client]);
+}
+
+/// Many bytes, over connections on which few may go in a second.
+pub fn the_second_ports_bandwidth_is_kept_to(lab: &Lab) {
+    const RATE: u64 = 2 << 20;
+    const SIZE: usize = 1 << 20;
+    let time = |upload, download| {
+        let keeper = lab.start(|config| {
+            speak(config, 1, &[]);
+            config.foreverstore.as_mut().unwrap().download = download;
+        });
+        let to = [addr(&keeper)];
+        let client = lab.start(|config| {
+            speak(config, 2, &to);
+            config.foreverstore.as_mut().unwrap().upload = upload;
+        });
+        let begun = Instant::now();
+        round(&port(&client), "name", &bytes(SIZE, 1), 1);
+        let time = begun.elapsed();
+        stop_all([keeper, client]);
+        time
+    };
+    // All but the first turn's share has to be waited for.
+    let least = Duration::from_secs(SIZE as u64) * 9 / 10 / RATE as u32;
+    for (upload, download) in [(Some(RATE), None), (None, Some(RATE))] {
+        let took = time(upload, download);
+        assert!(took >= least, "{took:?} with {upload:?} and {download:?}");
+    }
 }
 
 /// An end while a file is on its way, and while one is waited for.

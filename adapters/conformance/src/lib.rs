@@ -188,6 +188,8 @@ macro_rules! suite {
             no_link_below_the_second_ports_root_is_followed_for_a_peer,
             a_lost_peer_of_the_go_program_is_dialled_again,
             connections_of_the_second_port_are_limited_and_kept_apart,
+            the_second_port_keeps_no_more_bytes_than_it_may,
+            the_second_ports_bandwidth_is_kept_to,
             an_end_leaves_nothing_of_the_second_port,
             a_second_port_that_cannot_be_opened_is_said_plainly,
             // Ends.

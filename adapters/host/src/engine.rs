@@ -55,6 +55,7 @@ use peerhold_store::Store;
 use peerhold_store::foreverstore::Files;
 use peerhold_store::vfs::Vfs;
 
+pub(crate) use config::sum;
 pub use config::{BUFFER_MIN, HostConfig, StartError, reachable};
 pub use sockets::SocketId;
 pub use wake::ReadySet;
@@ -624,7 +625,12 @@ fn open_port(
     shared: &Shared,
 ) -> Result<Port, StartError> {
     make_dir(&port.root)?;
-    let files = Files::open_dir(&port.root).map_err(|source| StartError::Root {
+    let files = Files::open_dir(&port.root);
+    let files = files.and_then(|files| match port.capacity_bytes {
+        Some(bytes) => files.with_capacity(bytes),
+        None => Ok(files),
+    });
+    let files = files.map_err(|source| StartError::Root {
         path: port.root.clone(),
         source,
     })?;

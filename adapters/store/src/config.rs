@@ -92,7 +92,8 @@ impl StoreConfig {
     /// and the directory that it syncs, and the index, the lock and what a
     /// commit opens.
     pub const fn descriptors(&self, threads: usize) -> usize {
-        self.open_segments + 2 * threads + 6
+        let threads = threads.saturating_mul(2).saturating_add(6);
+        self.open_segments.saturating_add(threads)
     }
 
     /// Whether a namespace for which `used` bytes count may have so many more.

@@ -31,6 +31,10 @@ use crate::config::OpenError;
 use crate::read::disk_error;
 use crate::vfs::{Vfs, VfsFile, parent};
 
+use space::Space;
+
+mod space;
+
 /// What is ours below the root: no owner's id is called like that.
 const OURS: &str = ".peerhold";
 const LOCK: &str = ".peerhold/lock";
@@ -46,6 +50,8 @@ pub struct Files<V: Vfs> {
     /// Directories that are known to be durable.
     dirs: Mutex<BTreeSet<String>>,
     names: AtomicU64,
+    /// `None`: as much as the disk takes.
+    space: Option<Space>,
     _lock: V::Lock,
 }
 
@@ -94,8 +100,21 @@ impl<V: Vfs> Files<V> {
             writing: Mutex::default(),
             dirs: Mutex::default(),
             names: AtomicU64::new(0),
+            space: None,
             _lock: lock,
         })
+    }
+
+    /// Lets no more than so many bytes lie below the root, those that are there
+    /// counted, and what is being written: what would be more is refused with
+    /// [`DiskError::NoSpace`]. A file that replaces another needs its room beside
+    /// it. What the Go program writes there meanwhile is counted at the next start.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the files there cannot be looked at.
+    pub fn with_capacity(mut self, bytes: u64) -> Result<Self, OpenError> {
+        self.space = Some(Space::count(&*self.vfs, bytes)?);
+        Ok(self)
     }
 
     /// Executes an operation of the connection that the caller calls `conn`.
@@ -173,6 +192,7 @@ impl<V: Vfs> Files<V> {
         Ok(NewFile {
             file: file.map_err(|error| disk_error(&error))?,
             vfs: Arc::clone(&self.vfs),
+            space: self.space.clone(),
             tmp: Some(tmp),
             len: 0,
             failed: false,
@@ -197,7 +217,7 @@ impl<V: Vfs> Files<V> {
     /// The disk's; [`DiskError::SyncFailed`] if it is gone and may come back
     /// after a crash.
     pub fn remove(&self, path: &FilePath) -> Result<bool, DiskError> {
-        match self.vfs.remove(path.as_str()) {
+        match self.replace(path, || self.vfs.remove(path.as_str())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             removed => removed.map_err(|error| file_error(&error))?,
         }
@@ -215,18 +235,27 @@ impl<V: Vfs> Files<V> {
         };
         begun.file.sync().map_err(|_| DiskError::SyncFailed)?;
         self.make_dirs(path)?;
-        let mut renamed = self.vfs.rename(&tmp, path.as_str());
+        let rename = || self.vfs.rename(&tmp, path.as_str());
+        let mut renamed = self.replace(path, rename);
         if matches!(&renamed, Err(error) if error.kind() == io::ErrorKind::NotFound) {
             // A directory that was there is gone: the Go program removes many
             // files to be rid of one.
             lock(&self.dirs).clear();
             self.make_dirs(path)?;
-            renamed = self.vfs.rename(&tmp, path.as_str());
+            renamed = self.replace(path, rename);
         }
         renamed.map_err(|error| file_error(&error))?;
         begun.tmp = None;
         let synced = self.vfs.sync_dir(parent(path.as_str()));
         synced.map_err(|_| DiskError::SyncFailed)
+    }
+
+    /// Does what takes away the file at a path.
+    fn replace(&self, path: &FilePath, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match &self.space {
+            Some(space) => space.replace(&*self.vfs, path.as_str(), change),
+            None => change(),
+        }
     }
 
     /// Makes the directories that lead to a file, durably.
@@ -300,8 +329,10 @@ impl<V: Vfs> ReadFile<V> {
 pub struct NewFile<V: Vfs> {
     file: V::File,
     vfs: Arc<V>,
+    space: Option<Space>,
     /// Where it is until it has its path.
     tmp: Option<String>,
+    /// What was appended, for which there is room.
     len: u64,
     failed: bool,
 }
@@ -322,11 +353,19 @@ impl<V: Vfs> NewFile<V> {
     /// # Errors
     /// The disk's. The file cannot be committed any more then.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        let written = self.file.write_at(bytes, self.len);
-        self.failed |= written.is_err();
-        written.map_err(|error| disk_error(&error))?;
-        self.len += bytes.len() as u64;
-        Ok(())
+        let appended = self.write(bytes);
+        self.failed |= appended.is_err();
+        appended
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let space = self.space.as_ref();
+        space.map_or(Ok(()), |space| space.take(bytes.len()))?;
+        // A part of them may be written: they have their room until it is gone.
+        let at = self.len;
+        self.len = at.saturating_add(bytes.len() as u64);
+        let written = self.file.write_at(bytes, at);
+        written.map_err(|error| disk_error(&error))
     }
 }
 
@@ -335,6 +374,9 @@ impl<V: Vfs> Drop for NewFile<V> {
         if let Some(tmp) = self.tmp.take() {
             // What is left of it, the next start removes.
             let _ = self.vfs.remove(&tmp);
+            if let Some(space) = &self.space {
+                space.give_back(self.len);
+            }
         }
     }
 }

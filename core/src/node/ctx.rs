@@ -12,7 +12,6 @@ use rand_core::Rng;
 use super::book::Book;
 use super::events::Events;
 use super::membership::Heard;
-use super::pace::Pace;
 use super::promises::Promises;
 use super::queues::{Budget, DiskQueue, JobQueue};
 use super::roll::{Roll, fingerprint};
@@ -26,6 +25,7 @@ use crate::disk::{Debt, DiskKind, RecordKey};
 use crate::id::{BlobId, ConnId, Mint, NodeId, OpId};
 use crate::job::Work;
 use crate::output::Wake;
+use crate::pace::Pace;
 use crate::placement::{Placement, Slot};
 use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
@@ -162,8 +162,8 @@ pub(super) struct Ctx {
     pub(super) receive_pool: Budget,
     pub(super) serve_pool: Budget,
     pub(super) spares: Spares,
-    pub(super) upload: Pace,
-    pub(super) download: Pace,
+    pub(super) upload: Pace<ConnId>,
+    pub(super) download: Pace<ConnId>,
     /// When it was last told that those who come are too many.
     pub(super) crowded: Option<Instant>,
     /// When it was last told that the store fails peers.

@@ -18,7 +18,6 @@ mod lookup;
 mod membership;
 mod merge;
 mod open;
-mod pace;
 mod pages;
 mod peers;
 mod promises;

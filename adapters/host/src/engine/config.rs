@@ -38,8 +38,8 @@ const RUNTIME_DESCRIPTORS: usize = 8;
 /// | memory beside it | what else is set, see [`HostConfig::memory_max`] | | as each |
 /// | connections | `node.limits.connections` | 256 | who is not admitted gives way to who comes, [`Notice::Crowded`](crate::Notice::Crowded) |
 /// | file descriptors | `descriptors` | 512 | the node does not start if its other limits come to more; where the process has none left, [`Notice::Accept`](crate::Notice::Accept), [`Notice::Dial`](crate::Notice::Dial) and [`Notice::Trouble`](crate::Notice::Trouble), and it is tried again |
-/// | bytes on disk | `store.capacity_bytes`, for one namespace `store.namespace_bytes` | the disk's | what would be more is refused, with `NoSpace` or the quota; [`Notice::Trouble`](crate::Notice::Trouble) |
-/// | bandwidth | `node.limits.upload`, `node.limits.download` | none | peers wait, in equal parts |
+/// | bytes on disk | `store.capacity_bytes`, for one namespace `store.namespace_bytes`, for the second port `foreverstore.capacity_bytes` | the disk's | what would be more is refused, with `NoSpace` or the quota; [`Notice::Trouble`](crate::Notice::Trouble), of the second port [`Notice::Foreverstore`](crate::Notice::Foreverstore) |
+/// | bandwidth | `node.limits.upload`, `node.limits.download`, for the second port `foreverstore.upload`, `foreverstore.download` | none | peers wait, in equal parts |
 /// | operations | `node.limits.operations`, and those that wait for them, `mailbox` | 32, 1024 | calls wait, or answer [`ClientError::Busy`](crate::ClientError::Busy) |
 /// | requests of one peer | `node.limits.requests` | 512 | its session ends |
 /// | operations on the disk | `node.limits.disk_operations` | 64 | nothing is read from peers |
@@ -180,33 +180,45 @@ impl HostConfig {
     /// its connections and one that is turned away, its listeners, what a
     /// runtime waits with, the tape, the second port's, and the store's.
     pub fn descriptors_needed(&self) -> u64 {
-        let sockets = self.node.limits.connections as usize + 1 + self.listens().len();
-        let own = RUNTIME_DESCRIPTORS + usize::from(self.tape.is_some());
+        let connections = self.node.limits.connections as usize;
+        let listens = self.listens().len();
+        let own = RUNTIME_DESCRIPTORS + 1 + usize::from(self.tape.is_some());
         let port = self.foreverstore.as_ref();
         let port = port.map_or(0, ForeverstoreConfig::descriptors);
-        (sockets + own + port + self.store.descriptors(self.workers.max(1))) as u64
+        let store = self.store.descriptors(self.workers.max(1));
+        sum([connections, listens, own, port, store]) as u64
     }
 
     /// The most bytes of memory that the node's buffers come to by its limits,
     /// which is more than it uses in practice: files, what is read from and
     /// written to each connection, the state of its channel, what waits in the
-    /// session, and the store's index and groups. What the allocator, the
-    /// program itself and its threads' stacks take comes on top.
+    /// session, the store's index and groups, and the second port's connections. What
+    /// the allocator, the program itself and its threads' stacks take comes on top.
     pub fn memory_max(&self) -> usize {
-        let connection = self.read_buffer / 4
-            + self.outbox_high
-            + 2 * peerhold_core::wire::frame::BODY_MAX as usize
-            + CHANNEL_BYTES;
         let limits = &self.node.limits;
-        limits.memory
-            + limits.connections as usize * connection
-            + limits.answers_max()
-            + limits.spares_max()
-            + self.mailbox * MAIL_BYTES
-            + limits.operations as usize * (self.put_buffer + self.get_buffer)
-            + self.store.cache_bytes
-            + 4 * self.store.group_bytes
-            + self.read_buffer
+        let session = sum([
+            self.read_buffer / 4,
+            self.outbox_high,
+            2 * peerhold_core::wire::frame::BODY_MAX as usize,
+            CHANNEL_BYTES,
+        ]);
+        let port = self.foreverstore.as_ref();
+        let port = port.map_or(0, |port| {
+            let one = [port.connection_bytes(), self.read_buffer, self.outbox_high];
+            sum(one).saturating_mul(port.connections.saturating_add(port.bootstrap.len()))
+        });
+        sum([
+            limits.memory,
+            session.saturating_mul(limits.connections as usize),
+            limits.answers_max(),
+            limits.spares_max(),
+            self.mailbox.saturating_mul(MAIL_BYTES),
+            sum([self.put_buffer, self.get_buffer]).saturating_mul(limits.operations as usize),
+            self.store.cache_bytes,
+            self.store.group_bytes.saturating_mul(4),
+            self.read_buffer,
+            port,
+        ])
     }
 
     /// All addresses to listen on, in the order in which a driver numbers its
@@ -277,6 +289,11 @@ impl HostConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// What cannot be had anyway is not exact.
+pub(crate) fn sum<const N: usize>(parts: [usize; N]) -> usize {
+    parts.into_iter().fold(0, usize::saturating_add)
 }
 
 /// Why a node was not started. Nothing runs, and what was stored is as it

@@ -6,11 +6,12 @@
 //! [`Foreverstore`] stores, gets and removes files as one of them.
 //!
 //! **There is no TLS here, and no proof of anything.** Whoever can connect can
-//! fill the disk below [`ForeverstoreConfig::root`], fetch what is kept there for
+//! fill [`ForeverstoreConfig::capacity_bytes`], fetch what is kept there for
 //! others, and answer with whatever they like. Nothing of it touches the node's
 //! sessions, members, namespaces or store: it has a root, connections, limits and
 //! operations of its own, and shares the node's threads alone.
 
+mod bandwidth;
 mod client;
 mod config;
 mod import;

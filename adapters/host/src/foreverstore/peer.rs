@@ -102,18 +102,23 @@ impl Peer {
         self.conn.handle(now, Input::Closed);
     }
 
-    /// Takes what is to be sent, from below the low-water mark up to the high one.
-    /// A message comes when all before it is written, and nothing behind it: so it
-    /// goes to the socket in one piece.
-    pub(super) fn fill(&mut self, water: Water) {
+    /// Takes what is to be sent, from below the low-water mark up to the high one,
+    /// while there is room for bytes of files. A message comes when all before it is
+    /// written, and nothing behind it: so it goes to the socket in one piece,
+    /// whatever room there is. How many bytes that were.
+    pub(super) fn fill(&mut self, water: Water, room: usize) -> usize {
+        let mut filled = 0;
         if self.stage != Stage::Open || self.outbox.len() >= water.low {
-            return;
+            return filled;
         }
         while self.outbox.len() < water.high
-            && let Some(bytes) = self.conn.poll_transmit(TRANSMIT_MAX)
+            && filled < room
+            && let Some(bytes) = self.conn.poll_transmit(TRANSMIT_MAX.min(room - filled))
         {
+            filled += bytes.len();
             self.outbox.push(bytes);
         }
+        filled
     }
 
     pub(super) fn poll_file(&mut self) -> Option<FileOp> {

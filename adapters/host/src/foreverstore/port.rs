@@ -17,6 +17,7 @@ use crate::link::Water;
 use crate::link::outbox::Outbox;
 use crate::workers::{Errand, Filed};
 
+use super::bandwidth::Bandwidth;
 use super::peer::{Peer, PeerId, Stage};
 use super::tasks::{OwnErrand, Tasks};
 use super::{ForeverstoreConfig, Request};
@@ -85,6 +86,8 @@ pub(crate) struct Port {
     tasks: Tasks,
     pub(super) news: News,
     deadlines: BTreeSet<(Instant, PeerId)>,
+    bandwidth: Bandwidth,
+    now: Instant,
     changed: VecDeque<PeerId>,
     dials: VecDeque<Dial>,
     closes: VecDeque<PeerId>,
@@ -109,6 +112,8 @@ impl Port {
         });
         Self {
             addresses: addresses.collect(),
+            bandwidth: Bandwidth::new(&config),
+            now: Instant::ZERO,
             config,
             files,
             peers: BTreeMap::new(),
@@ -128,6 +133,11 @@ impl Port {
 
     /// One round: acts on what is due, and on what handles ask for.
     pub(crate) fn turn(&mut self, now: Instant, requests: Vec<Request>) {
+        self.now = now;
+        for peer in self.bandwidth.next(now) {
+            self.serve(now, peer);
+            self.change(peer);
+        }
         self.expire(now);
         self.dial_due(now);
         let mut tasks = std::mem::take(&mut self.tasks);
@@ -146,7 +156,8 @@ impl Port {
         let tasks = self.tasks.deadline();
         // Without threads a turn brings what only the next one looks at.
         let news = self.has_news().then_some(Instant::ZERO);
-        dials.chain(peers).chain(tasks).chain(news).min()
+        let waits = dials.chain(peers).chain(tasks).chain(news);
+        waits.chain(self.bandwidth.deadline()).min()
     }
 
     fn has_news(&self) -> bool {
@@ -237,7 +248,8 @@ impl Port {
     }
 
     pub(crate) fn read_space(&self, peer: PeerId) -> usize {
-        self.peers.get(&peer).map_or(0, Peer::read_space)
+        let space = self.peers.get(&peer).map_or(0, Peer::read_space);
+        space.min(self.bandwidth.download.room(peer, self.now))
     }
 
     pub(crate) fn outbox(&self, peer: PeerId) -> Option<&Outbox> {
@@ -246,6 +258,8 @@ impl Port {
 
     pub(crate) fn received(&mut self, now: Instant, peer: PeerId, data: Bytes) {
         if let Some(it) = self.peers.get_mut(&peer) {
+            self.now = now;
+            self.bandwidth.download.moved(peer, data.len(), now);
             it.received(now, data);
             self.serve(now, peer);
         }
@@ -387,7 +401,11 @@ impl Port {
             let Some(it) = self.peers.get_mut(&peer) else {
                 return;
             };
-            it.fill(self.water);
+            let upload = &mut self.bandwidth.upload;
+            let filled = it.fill(self.water, upload.room(peer, now));
+            if filled > 0 {
+                upload.moved(peer, filled, now);
+            }
             if let Some(op) = it.poll_file() {
                 let files = Arc::clone(&self.files);
                 self.errands.push(Errand {
@@ -411,6 +429,7 @@ impl Port {
         };
         if it.stage == Stage::Over && it.conn.is_over() {
             self.arm(peer, None);
+            self.bandwidth.forget(peer);
             self.peers.remove(&peer);
             return;
         }

@@ -298,6 +298,48 @@ fn a_full_disk_leaves_what_was_there_and_no_rest() {
 }
 
 #[test]
+fn a_root_has_no_more_bytes_than_it_may() {
+    let disk = MemVfs::new();
+    let open = || {
+        let files = Files::open(disk.clone()).unwrap();
+        files.with_capacity(1000).unwrap()
+    };
+    let room_for = |files: &Files<MemVfs>, bytes: usize| {
+        let mut filler = files.begin().unwrap();
+        filler.append(&vec![0; bytes]).unwrap();
+        assert_eq!(filler.append(&[0]), Err(DiskError::NoSpace));
+        // It has been refused something: it is not whole.
+        assert!(files.commit(filler, &path("filler")).is_err());
+    };
+    let files = open();
+    put(&files, "a", &[1; 300]).unwrap();
+    put(&files, "b", &[2; 300]).unwrap();
+    room_for(&files, 400);
+    // A file that replaces another needs its room beside it, and then has that.
+    assert_eq!(put(&files, "a", &[3; 401]), Err(DiskError::NoSpace));
+    assert_eq!(get(&files, "a").unwrap(), vec![1; 300]);
+    put(&files, "a", &[3; 400]).unwrap();
+    room_for(&files, 300);
+    // What is dropped, or removed, leaves its room.
+    let mut dropped = files.begin().unwrap();
+    dropped.append(&[4; 300]).unwrap();
+    drop(dropped);
+    assert_eq!(files.remove(&path("b")), Ok(true));
+    assert_eq!(files.remove(&path("b")), Ok(false));
+    room_for(&files, 600);
+    // A start counts what there is.
+    drop(files);
+    room_for(&open(), 600);
+    // More than may be is served all the same, and can be removed.
+    let files = Files::open(disk.clone()).unwrap();
+    let files = files.with_capacity(10).unwrap();
+    assert_eq!(put(&files, "c", &[5; 1]), Err(DiskError::NoSpace));
+    assert_eq!(get(&files, "a").unwrap(), vec![3; 400]);
+    assert_eq!(files.remove(&path("a")), Ok(true));
+    put(&files, "c", &[5; 10]).unwrap();
+}
+
+#[test]
 fn a_root_in_which_our_place_is_taken_is_refused() {
     let dir = tempdir().unwrap();
     fs::write(dir.path().join(".peerhold"), b"").unwrap();

@@ -1,18 +1,17 @@
-//! How fast bytes may come, or go: so many a second for the whole node, in
-//! turns, so that no connection takes another's.
+//! How fast bytes may come, or go: so many a second for all connections together,
+//! in turns, so that none takes another's.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::id::ConnId;
 use crate::time::Instant;
 
 /// How much of a second's bytes one connection has in one turn: a fiftieth,
 /// which is what 20 ms bring.
 const TURNS_PER_SECOND: u64 = 50;
 
-/// One direction's pace.
+/// One direction's pace, of connections that are told apart by a `K`.
 ///
 /// In a turn every connection may move the same share of bytes, at once. The
 /// next turn begins when all that was moved is paid for at the configured rate.
@@ -20,18 +19,19 @@ const TURNS_PER_SECOND: u64 = 50;
 /// in any time no more is moved than the rate allows for it, and one turn's
 /// shares.
 #[derive(Debug)]
-pub(super) struct Pace {
-    /// Bytes per second, at least [`crate::config::BANDWIDTH_MIN`]; without it
-    /// nothing is counted.
+pub struct Pace<K> {
+    /// Bytes per second; without it nothing is counted.
     rate: Option<u64>,
     /// When all that was moved is paid for.
     paid: Instant,
     /// What connections have moved in this turn.
-    moved: BTreeMap<ConnId, usize>,
+    moved: BTreeMap<K, usize>,
 }
 
-impl Pace {
-    pub(super) const fn new(rate: Option<u64>) -> Self {
+impl<K: Copy + Ord> Pace<K> {
+    /// So many bytes per second, at least [`BANDWIDTH_MIN`](crate::config::BANDWIDTH_MIN);
+    /// `None`: as many as come.
+    pub const fn new(rate: Option<u64>) -> Self {
         Self {
             rate,
             paid: Instant::ZERO,
@@ -40,7 +40,7 @@ impl Pace {
     }
 
     /// How many bytes a connection may move now.
-    pub(super) fn room(&self, conn: ConnId, now: Instant) -> usize {
+    pub fn room(&self, conn: K, now: Instant) -> usize {
         let Some(rate) = self.rate else {
             return usize::MAX;
         };
@@ -52,12 +52,12 @@ impl Pace {
     }
 
     /// Whether the turn is over: the next one is to begin before more is moved.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
+    pub fn is_over(&self, now: Instant) -> bool {
         !self.moved.is_empty() && now >= self.paid
     }
 
     /// A connection has moved bytes. When the next turn begins.
-    pub(super) fn moved(&mut self, conn: ConnId, bytes: usize, now: Instant) -> Option<Instant> {
+    pub fn moved(&mut self, conn: K, bytes: usize, now: Instant) -> Option<Instant> {
         let rate = self.rate?;
         self.paid = self.paid.max(now);
         let moved = self.moved.entry(conn).or_default();
@@ -67,7 +67,7 @@ impl Pace {
     }
 
     /// The next turn begins: the connections that have waited for it.
-    pub(super) fn next_turn(&mut self) -> Vec<ConnId> {
+    pub fn next_turn(&mut self) -> Vec<K> {
         let share = self.rate.map_or(usize::MAX, share);
         let moved = core::mem::take(&mut self.moved).into_iter();
         moved
@@ -77,7 +77,7 @@ impl Pace {
     }
 
     /// A connection is no more. What it has moved is still to be paid for.
-    pub(super) fn forget(&mut self, conn: ConnId) {
+    pub fn forget(&mut self, conn: K) {
         self.moved.remove(&conn);
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     use quickcheck::quickcheck;
 
     use super::*;
-    use crate::id::Mint;
+    use crate::id::{ConnId, Mint};
 
     const RATE: u64 = 1_000_000;
 
@@ -108,7 +108,7 @@ mod tests {
     }
 
     /// Moves as much of this as it may.
-    fn take(pace: &mut Pace, conn: ConnId, wanted: usize, now: Instant) -> usize {
+    fn take(pace: &mut Pace<ConnId>, conn: ConnId, wanted: usize, now: Instant) -> usize {
         if pace.is_over(now) {
             pace.next_turn();
         }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     /// What each of these moves in so many milliseconds that takes all it may.
-    fn greedy(mut pace: Pace, conns: &[ConnId], millis: u64) -> Vec<usize> {
+    fn greedy(mut pace: Pace<ConnId>, conns: &[ConnId], millis: u64) -> Vec<usize> {
         let mut all = alloc::vec![0; conns.len()];
         for milli in 0..millis {
             let now = Instant::from_nanos(milli * 1_000_000);
