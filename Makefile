@@ -71,7 +71,7 @@ fuzz: ## fuzz one target (T=frame SECONDS=30)
 coverage: ## how much of the decoders the tests run (needs llvm-tools)
 	fuzz/coverage.sh
 
-fuzz-all: ## fuzz each target in turn, and list the executions (SECONDS=30)
+fuzz-all: ## fuzz every target, and list the executions (SECONDS=30)
 	fuzz/all.sh $(SECONDS)
 
 clean: ## remove what was built
