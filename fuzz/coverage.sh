@@ -12,14 +12,15 @@ if ! "$llvm/llvm-cov" --version >/dev/null 2>&1; then
     exit 2
 fi
 decoders=(
-    core/src/admission.rs core/src/members.rs core/src/path.rs core/src/text.rs core/src/ticket.rs
+    core/src/admission.rs core/src/id.rs core/src/members.rs core/src/path.rs core/src/text.rs
+    core/src/ticket.rs core/src/version.rs
     core/src/wire/{frame,message}.rs
     core/src/seal/{chunk,grant,head,manifest,name,record,share,signature,walk}.rs
     core/src/gob/{decode,number,types,value,walk}.rs
-    core/src/foreverstore/{framing,incoming,message,names}.rs
-    core/src/tape/{entry,replay,value}.rs
+    core/src/foreverstore/{connection,framing,incoming,message,names,writing}.rs
+    core/src/tape/{call,entry,replay,shapes,shown,value}.rs
     adapters/store/src/{entry,replay,segment,state}.rs
-    adapters/tls/src/{channel,identity}.rs
+    adapters/tls/src/{channel,handshake,identity,record}.rs
 )
 packages=(-p peerhold-core -p peerhold-store -p peerhold-tls)
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/coverage" CARGO_INCREMENTAL=0

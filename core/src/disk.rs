@@ -5,6 +5,15 @@
 //! of a write means durable: on stable storage, under its final place, checked
 //! against its id. The core never has two operations on one key in flight
 //! unless both only read.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -135,7 +144,10 @@ impl Row {
     /// What it counts towards the length of a page, in bytes.
     pub fn cost(&self) -> usize {
         match self {
-            Self::Record(record) => Self::OVERHEAD + record.head.len() + record.meta.len(),
+            Self::Record(record) => {
+                let len = record.head.len().saturating_add(record.meta.len());
+                len.saturating_add(Self::OVERHEAD)
+            }
             Self::Damaged { .. } => Self::OVERHEAD,
         }
     }
@@ -310,7 +322,7 @@ impl DiskKind {
     pub fn cost(&self) -> usize {
         match self {
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::PutRecord(r) => r.head.len() + r.meta.len() + r.content.len(),
+            Self::PutRecord(r) => [&r.head, &r.meta, &r.content].map(Bytes::len).iter().sum(),
             Self::PutMembers(bytes) => bytes.len(),
             _ => 0,
         }

@@ -104,6 +104,18 @@ impl PeerAddr {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a peer may tell it: no address has blanks or control characters
+    /// in it, and none that turn the direction of the text around it.
+    pub(crate) fn may_be_told(text: &str) -> bool {
+        let odd = |char: char| char.is_control() || char.is_whitespace() || turns(char);
+        (1..=Self::MAX).contains(&text.len()) && !text.contains(odd)
+    }
+}
+
+/// Unicode's Bidi_Control.
+fn turns(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl From<String> for PeerAddr {
@@ -118,8 +130,45 @@ impl From<&str> for PeerAddr {
     }
 }
 
+/// Escaped: an address cannot forge a line of a log, nor speak to a terminal.
+/// One that can be dialled has nothing to escape.
 impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(&self.0.escape_debug(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_as_it_is_and_what_is_none_escaped() {
+        for addr in [
+            "127.0.0.1:3000",
+            "[fe80::1%eth0]:7000",
+            "b\u{fc}cher.example:5000",
+        ] {
+            assert!(PeerAddr::may_be_told(addr));
+            assert_eq!(PeerAddr::new(addr).to_string(), addr);
+        }
+        for (text, shown) in [
+            ("a\nb: all is well", "a\\nb: all is well"),
+            ("a\r\x1b[2Jb", "a\\r\\u{1b}[2Jb"),
+            ("a\u{9b}31mb\x07", "a\\u{9b}31mb\\u{7}"),
+            ("a\u{202e}b\u{2066}", "a\\u{202e}b\\u{2066}"),
+            ("a\u{200f}b", "a\\u{200f}b"),
+            ("a\u{2028}b", "a\\u{2028}b"),
+            ("a\0\x7f", "a\\0\\u{7f}"),
+        ] {
+            assert!(!PeerAddr::may_be_told(text), "{shown}");
+            let addr = PeerAddr::new(text);
+            assert_eq!(addr.to_string(), shown);
+            assert_eq!(format!("{addr:?}"), format!("PeerAddr(\"{shown}\")"));
+            assert_eq!(addr.as_str(), text);
+        }
     }
 }

@@ -132,15 +132,17 @@ fn a_body_of_the_limit_is_taken_and_one_more_byte_is_not() {
 
 #[test]
 fn the_longest_length_is_refused_by_its_header_alone() {
-    let result = Decoder::new(LIMITS).decode(&mut header(u32::MAX, 1, 0));
-    let length = u64::from(u32::MAX);
-    assert_eq!(
-        result,
-        Err(FrameError::TooLong {
-            length,
-            max: BODY_MAX
-        })
-    );
+    for length in [1 << 24, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, u32::MAX] {
+        let mut decoder = Decoder::new(LIMITS);
+        let refused = Err(FrameError::TooLong {
+            length: length.into(),
+            max: BODY_MAX,
+        });
+        // Its flags and kind are not waited for with a body.
+        assert_eq!(decoder.decode(&mut header(length, 1, 0)), refused);
+        assert_eq!(decoder.decode(&mut Bytes::from_static(&[0])), refused);
+        assert!(!decoder.is_mid_frame());
+    }
 }
 
 #[test]

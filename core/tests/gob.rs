@@ -13,7 +13,10 @@ mod hex;
 #[path = "support/jsonl.rs"]
 mod jsonl;
 
-use gob_bombs::{array, bombs, def, int, interface_struct, slice, struct_of, text, uint, value_of};
+use gob_bombs::{
+    array, bombs, def, int, interface_struct, map, nested_interfaces, slice, struct_of, text, uint,
+    value_of,
+};
 use hex::{unhex, unhex_array};
 
 const GOB: &str = include_str!("vectors/foreverstore/gob.jsonl");
@@ -189,6 +192,73 @@ fn what_is_within_the_limits_is_not_refused() {
     assert!(decode(&long.concat()).is_ok());
     let types: Vec<u8> = (64..128).flat_map(|id| slice(id, 2)).collect();
     assert!(decode(&[types, value_of(127, &[0, 0])].concat()).is_ok());
+}
+
+#[test]
+fn a_key_that_is_twice_in_a_map_is_there_twice_in_the_order_of_the_stream() {
+    let pairs = [&[1, b'a'][..], &[2], &[1, b'b'], &[4], &[1, b'a'], &[6]].concat();
+    let stream = [map(64, 6, 2), value_of(64, &[&[0, 3], &pairs[..]].concat())].concat();
+    let value = decode(&stream).unwrap();
+    let Value::Map(items) = &value else {
+        panic!("{value:?}");
+    };
+    let items = items.iter().map(|(key, value)| {
+        let (key, value) = (key.as_str(), value.as_int());
+        (key.unwrap(), value.unwrap())
+    });
+    assert_eq!(items.collect::<Vec<_>>(), [("a", 1), ("b", 2), ("a", 3)]);
+}
+
+#[test]
+fn a_field_delta_of_zero_ends_a_struct_and_nothing_else() {
+    let shape = struct_of(64, &[("A", 2), ("B", 65), ("C", 2)]);
+    let inner = struct_of(65, &[("D", 2)]);
+    let with = |body: &[u8]| decode(&[&shape[..], &inner, &value_of(64, body)].concat());
+    let empty = with(&[0]).unwrap();
+    let fields = empty.as_struct().unwrap();
+    let none = ["A", "B", "C"].map(|name| fields.get(name));
+    assert_eq!(none, [None; 3]);
+    // The zero of the inner one ends that alone; the next delta counts from it.
+    let value = with(&[2, 1, 8, 0, 1, 6, 0]).unwrap();
+    let fields = value.as_struct().unwrap();
+    let inner = fields.get("B").unwrap().as_struct().unwrap();
+    assert_eq!(inner.get("D"), Some(&Value::Int(4)));
+    assert_eq!(
+        (fields.get("A"), fields.get("C")),
+        (None, Some(&Value::Int(3)))
+    );
+    // Behind the zero there is nothing, not even another one, and what is
+    // behind it is no field.
+    assert_eq!(with(&[0, 0]), Err(GobError::Trailing(1)));
+    assert_eq!(with(&[0, 1, 2, 0]), Err(GobError::Trailing(3)));
+    // The inner one's zero is not the outer one's.
+    assert_eq!(with(&[2, 1, 8, 0]), Err(GobError::Truncated));
+}
+
+#[test]
+fn ten_thousand_levels_are_refused_without_a_deep_stack() {
+    const LEVELS: usize = 10_001;
+    let nested = Bytes::from(nested_interfaces(LEVELS));
+    let run = |limits| {
+        let mut decoder = Decoder::new(limits, &["a"]);
+        decoder.decode(&mut nested.clone())
+    };
+    // By their length, or where an embedder allows that, by their depth.
+    let max = Limits::default().bytes;
+    let refused = run(Limits::default());
+    assert!(
+        matches!(refused, Err(GobError::TooLong { max: of, .. }) if of == max),
+        "{refused:?}"
+    );
+    for depth in [16, 10_000] {
+        let limits = Limits {
+            bytes: nested.len(),
+            values: nested.len(),
+            depth,
+            ..Limits::default()
+        };
+        assert_eq!(run(limits), Err(GobError::TooDeep(depth)));
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Paths on disk: the Go program's are reproduced, ours hold the whole id, and
 //! no text makes an unsafe one.
 
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
 use peerhold_core::id::BlobId;
 use peerhold_core::path::{CasPath, Layout, sha1_path};
 use quickcheck::quickcheck;
@@ -9,6 +12,8 @@ use quickcheck::quickcheck;
 mod hex;
 #[path = "support/jsonl.rs"]
 mod jsonl;
+#[path = "support/odd_paths.rs"]
+mod odd_paths;
 
 #[test]
 fn the_go_programs_paths_are_reproduced() {
@@ -65,6 +70,35 @@ fn the_folders_of_a_path_lead_to_it() {
         folder.push('/');
     }
     assert_eq!(folder + path.file_name(), path.as_str());
+}
+
+#[test]
+fn texts_that_are_paths_themselves_make_paths_of_the_one_form_below_the_root() {
+    let root = Path::new("/a/root");
+    let mut made = BTreeSet::new();
+    for text in odd_paths::texts() {
+        let path = sha1_path(&text);
+        assert!(is_safe(&path), "{text:?}");
+        let lens: Vec<usize> = path.components().map(str::len).collect();
+        assert_eq!(lens, [5, 5, 5, 5, 5, 5, 5, 5, 40], "{text:?}");
+        assert_eq!(
+            path.file_name(),
+            path.parents().map(last).collect::<String>()
+        );
+        let joined = root.join(path.as_str());
+        let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
+        let below = joined.strip_prefix(root).unwrap();
+        assert_eq!(below.components().filter(normal).count(), 9);
+        assert_eq!(below.components().count(), 9);
+        // Texts that some system takes for one path are not one here.
+        assert!(made.insert(joined), "{text:?}");
+        assert_eq!(Layout::from_name(&text), None);
+    }
+}
+
+/// The last folder of some.
+fn last(folders: &str) -> &str {
+    folders.rsplit('/').next().unwrap_or(folders)
 }
 
 quickcheck! {

@@ -438,6 +438,75 @@ fn a_head_must_make_sense() {
 }
 
 #[test]
+fn a_record_of_any_epoch_and_extension_is_kept_and_opened_as_it_is() {
+    let plain = record();
+    for (epoch, ext) in [
+        (0, vec![]),
+        (1, vec![0]),
+        (u32::MAX, b"\xa1\x00\x01".to_vec()),
+        (300, vec![0xff; 1700]),
+    ] {
+        let draft = Draft {
+            epoch,
+            ext: ext.clone().into(),
+            ..draft()
+        };
+        let content = Content::Inline(Bytes::from_static(b"content"));
+        let sealed = seal_record(&writer(), draft, &meta(7), &content).unwrap();
+        let stored = SealedRecord::from_stored(sealed.to_stored()).unwrap();
+        assert_eq!(stored.head.bytes(), sealed.head.bytes());
+        let head = stored.head.head();
+        assert_eq!((head.epoch, &head.ext[..]), (epoch, &ext[..]));
+        let opened = open_record(
+            writer().reader(),
+            &stored.head,
+            &stored.meta,
+            &stored.content,
+        );
+        assert_eq!(opened, Ok((meta(7), content)));
+        // Which of the two is the newer, only version and hash decide.
+        assert_eq!(stored.head.version(), plain.head.version());
+        let by_hash = stored.head.hash().cmp(plain.head.hash());
+        assert_eq!(stored.head.id().cmp(&plain.head.id()), by_hash);
+    }
+}
+
+#[test]
+fn an_epoch_is_32_bits_and_an_extension_is_bytes() {
+    let head = record().head.head().clone();
+    let with = |epoch: &[u8], ext: &[u8]| {
+        let bytes = head.encode();
+        // Behind the array, the format and the suite; ext lies before three
+        // hashes, each with two bytes in front.
+        let (fields, hashes) = bytes.split_at(bytes.len() - 3 * 34);
+        let ext_at = fields.len() - 1;
+        Head::decode(&[&fields[..3], epoch, &fields[4..ext_at], ext, hashes].concat())
+    };
+    assert_eq!(with(&[0], &[0x40]), Ok(head.clone()));
+    let greatest = with(&[0x1a, 0xff, 0xff, 0xff, 0xff], &[0x41, 7]).unwrap();
+    assert_eq!((greatest.epoch, &greatest.ext[..]), (u32::MAX, &[7][..]));
+    for (epoch, ext) in [
+        // 2^32, -1, none, and one that is not in its shortest form.
+        (&[0x1b, 0, 0, 0, 1, 0, 0, 0, 0][..], &[0x40][..]),
+        (&[0x20], &[0x40]),
+        (&[0xf6], &[0x40]),
+        (&[0x18, 1], &[0x40]),
+        // No bytes, a text, a map, bytes of indefinite length, no ext at all.
+        (&[0], &[0xf6]),
+        (&[0], &[0x60]),
+        (&[0], &[0xa0]),
+        (&[0], &[0x5f, 0xff]),
+        (&[0], &[]),
+    ] {
+        assert_eq!(
+            with(epoch, ext),
+            Err(RecordError::Head),
+            "{epoch:x?} {ext:x?}"
+        );
+    }
+}
+
+#[test]
 fn a_removed_record_is_empty() {
     let sealed = seal_record(&writer(), draft(), &meta(0), &Content::Removed).unwrap();
     assert_eq!(

@@ -6,8 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use peerhold_core::id::BlobId;
 use peerhold_core::seal::{
-    BlobKey, ChunkBuffer, Entry, NamespaceSecret, Need, Node, RangeWalk, Reader, Root, TreeBuilder,
-    TreeError, WalkError, children, open_chunk, open_node, seal_chunk,
+    BlobKey, ChunkBuffer, DEPTH_MAX, Entry, NamespaceSecret, Need, Node, RangeWalk, Reader, Root,
+    TreeBuilder, TreeError, WalkError, children, open_chunk, open_node, seal_chunk,
 };
 use quickcheck::TestResult;
 
@@ -157,6 +157,62 @@ fn a_builder_refuses_what_does_not_fit_and_stays_as_it_was() {
         tree.root().map(|root| (root.depth, root.len)),
         Some((1, 48))
     );
+}
+
+#[test]
+fn a_walk_ends_though_every_node_names_itself() {
+    // What no hash allows, and a walk does not rely on that.
+    let itself = leaf(1, 64);
+    let root = Root {
+        id: itself.id,
+        key: itself.key.clone(),
+        depth: DEPTH_MAX,
+        len: 64,
+    };
+    let mut walk = RangeWalk::new(&root, CHUNK_SIZE, 0..64);
+    let mut levels = Vec::new();
+    while let Some(need) = walk.next_need() {
+        assert_eq!((need.id, need.covers()), (itself.id, 64));
+        levels.push(need.level);
+        let node = |level| Node {
+            level,
+            entries: vec![itself.clone()],
+        };
+        if need.level > 0 {
+            // A node that is below itself is of its own level, not of the next.
+            let above = walk.expand(node(need.level + 1));
+            assert_eq!(above, Err(WalkError::OtherNode));
+            walk.expand(node(need.level)).unwrap();
+        }
+    }
+    assert_eq!(levels, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    assert!(walk.is_done());
+}
+
+#[test]
+fn a_node_that_is_reached_twice_is_walked_at_each_of_its_places() {
+    let chunk = u64::from(CHUNK_SIZE);
+    let file = Root {
+        id: leaf(0, 0).id,
+        key: BlobKey::from_bytes([1; 32]),
+        depth: 2,
+        len: 4 * chunk,
+    };
+    let twice = |level, child: Entry| Node {
+        level,
+        entries: vec![child.clone(), child],
+    };
+    let mut walk = RangeWalk::new(&file, CHUNK_SIZE, 0..4 * chunk);
+    let mut spans = Vec::new();
+    while let Some(need) = walk.next_need() {
+        match need.level {
+            0 => spans.push(need.span),
+            1 => walk.expand(twice(1, leaf(2, chunk))).unwrap(),
+            _ => walk.expand(twice(2, leaf(1, 2 * chunk))).unwrap(),
+        }
+    }
+    let chunks = (0..4).map(|at| at * chunk..(at + 1) * chunk);
+    assert_eq!(spans, chunks.collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,4 +1,13 @@
 //! One connection: routes facts to its two directions.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::string::String;
 use core::fmt;
@@ -183,7 +192,7 @@ impl Connection {
         if self.ctx.closed || self.ctx.operations >= self.ctx.config.limits.operations {
             return None;
         }
-        self.ctx.operations += 1;
+        self.ctx.operations = self.ctx.operations.saturating_add(1);
         Some(OpId::from_mint(&mut self.ctx.mint))
     }
 }

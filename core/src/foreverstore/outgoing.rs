@@ -1,4 +1,13 @@
 //! What goes out: messages with their pauses, and one stream after the other.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -392,7 +401,7 @@ impl Outgoing {
                     let rest = first.split_off(max.max(1));
                     current.ready.push_front(rest);
                 }
-                current.taken += first.len() as u64;
+                current.taken = current.taken.saturating_add(first.len() as u64);
                 current.read_on(ctx);
                 self.pace.gave_bytes(ctx);
                 Some(first)
@@ -527,7 +536,7 @@ impl Current {
     /// Bytes of the stream behind an answer's length.
     fn sealed(&self) -> u64 {
         match self.stream {
-            Stream::Store { .. } => self.len + IV_LEN,
+            Stream::Store { .. } => self.len.saturating_add(IV_LEN),
             Stream::Answer { .. } => self.len,
         }
     }
@@ -546,22 +555,23 @@ impl Current {
     /// Asks for the next bytes of the file, if there is room for them.
     fn read_on(&mut self, ctx: &mut Ctx) {
         let limits = &ctx.config.limits;
-        let held = self.read - self.taken;
-        let left = self.len - self.read;
+        let held = self.read.saturating_sub(self.taken);
+        let left = self.len.saturating_sub(self.read);
         if self.busy || left == 0 || held >= limits.window as u64 {
             return;
         }
         let len = usize::try_from(left).map_or(limits.chunk, |left| left.min(limits.chunk));
         let (file, at) = (self.file, self.read);
         self.busy = true;
-        self.read += len as u64;
+        self.read = self.read.saturating_add(len as u64);
         ctx.submit(FileKind::Read { file, at, len }, Waiter::Out(file));
     }
 
     /// Takes what has been read. Whether it is as much as was asked for.
     fn take_in(&mut self, bytes: Bytes) -> bool {
-        let ready: usize = self.ready.iter().map(Bytes::len).sum();
-        if self.taken + (ready + bytes.len()) as u64 != self.read {
+        let come = self.ready.iter().chain([&bytes]).map(Bytes::len);
+        let come: usize = come.sum();
+        if self.taken.saturating_add(come as u64) != self.read {
             return false;
         }
         let bytes = match &mut self.seal {

@@ -1,4 +1,13 @@
 //! Files that are being written, each behind the bytes that come for it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -56,7 +65,7 @@ impl Writings {
 
     /// Bytes in memory.
     pub(super) fn held(&self) -> usize {
-        let held = |writing: &Writing| writing.buffer.len() + writing.in_flight;
+        let held = |writing: &Writing| writing.buffer.len().saturating_add(writing.in_flight);
         self.0.values().map(held).sum()
     }
 
@@ -173,7 +182,7 @@ impl Writings {
             let bytes: Bytes = core::mem::take(&mut writing.buffer).freeze();
             let at = writing.appended;
             writing.in_flight = bytes.len();
-            writing.appended += bytes.len() as u64;
+            writing.appended = at.saturating_add(bytes.len() as u64);
             ctx.submit(FileKind::Append { file, at, bytes }, Waiter::In(file));
         } else if writing.end == Some(End::Commit) && last {
             writing.end = Some(End::Committing);

@@ -512,11 +512,10 @@ impl Node {
         for entry in update.peers {
             //# SESSION-7: An address told in PEERS is a hint about where a node may
             //# be, never about who is there. One that is empty, longer than 256
-            //# bytes or of the receiver itself MUST be passed over.
-            let fits =
-                |addr: &alloc::string::String| !addr.is_empty() && addr.len() <= PeerAddr::MAX;
-            for addr in entry.addresses.into_iter().filter(fits) {
-                if entry.node != ctx.me() {
+            //# bytes or of the receiver itself, or that has a blank, a control
+            //# character or one of Unicode's Bidi_Control in it, MUST be passed over.
+            for addr in entry.addresses {
+                if PeerAddr::may_be_told(&addr) && entry.node != ctx.me() {
                     news |= ctx.book.learn(entry.node, addr.into(), ctx.now);
                 }
             }

@@ -20,15 +20,11 @@ use crate::error::PeerFault;
 use crate::id::{BlobId, ConnId};
 use crate::job::Work;
 use crate::seal::{Allowance, BLOB_HEADER, BLOB_MAX, RecordError};
-use crate::time::UnixMillis;
 use crate::wire::frame::{BODY_MAX, Flags, Frame};
 use crate::wire::message::{
     self, ClaimAnswer, ClaimBlobs, Claimed, Fetch, Found, Keep, Lookup, PAGE_MAX, RecordParts,
     Refusal, Refused, Rows, kind,
 };
-
-/// How far a new record's version may be ahead of this node's clock.
-const AHEAD_MAX_MILLIS: u64 = 10 * 60 * 1000;
 
 /// Answers that are being made.
 #[derive(Debug, Default)]
@@ -429,8 +425,7 @@ impl Node {
         };
         //# KEEP-2: A replica MUST refuse a record that is new from its writer and whose
         //# version is more than ten minutes ahead of its own clock.
-        let limit = UnixMillis(self.ctx.wall.0.saturating_add(AHEAD_MAX_MILLIS));
-        if !repair && record.version.millis() > limit {
+        if !repair && self.ctx.is_far_ahead(record.version) {
             return self.refuse(conn, request, Refusal::TooFarAhead);
         }
         self.ctx.holding = true;

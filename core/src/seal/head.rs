@@ -267,6 +267,9 @@ impl Head {
         e.bytes(&self.ext)?.ok()
     }
 
+    //# SEAL-24: A record MUST NOT be refused, dropped, changed or put behind another for its
+    //# epoch or its ext, whatever they are, and it is opened with the keys that the reader
+    //# has.
     fn decode_fields(d: &mut Decoder<'_>) -> Result<Self, RecordError> {
         Ok(Self {
             epoch: d.u32().map_err(|_| RecordError::Head)?,

@@ -275,3 +275,215 @@ fn check_shape(shape: &Shape, entries: &[Entry]) -> Result<(), NodeError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::seal::{NamespaceSecret, open_chunk, open_shared_node};
+
+    /// A node as its own writer can make it: any level and count over any
+    /// children, under the key that these make.
+    fn crafted(level: u8, count: u16, children: &[Entry]) -> SealedBlob {
+        let payload = (FIXED + children.len() * (BlobId::LEN + SEALED_ENTRY)) as u32;
+        let header = BlobHeader {
+            kind: BlobKind::Manifest,
+            payload,
+        };
+        let mut node = header.to_bytes().to_vec();
+        node.push(level);
+        node.extend(count.to_be_bytes());
+        children.iter().for_each(|child| node.extend(child.id.0));
+        let clear = node.len();
+        for child in children {
+            node.extend(child.key.expose());
+            node.extend(child.len.to_be_bytes());
+        }
+        let key = reader().node_key(&node);
+        cipher::apply(key.expose(), 0, &mut node[clear..]).unwrap();
+        SealedBlob {
+            id: BlobId::of(&node),
+            key,
+            len: children
+                .iter()
+                .fold(0, |sum, child| child.len.wrapping_add(sum)),
+            bytes: node.into(),
+        }
+    }
+
+    /// What opening gives, which a capability's holder must see alike.
+    fn open(node: &SealedBlob, shape: &Shape) -> Result<Node, OpenError> {
+        let SealedBlob { id, key, bytes, .. } = node;
+        let opened = open_node(&reader(), id, key, shape, bytes);
+        assert_eq!(open_shared_node(id, key, shape, bytes), opened);
+        opened
+    }
+
+    fn of(level: u8, lens: &[u64]) -> SealedBlob {
+        let children: Vec<Entry> = lens.iter().map(|len| child(*len)).collect();
+        crafted(level, lens.len() as u16, &children)
+    }
+
+    #[test]
+    fn what_is_crafted_by_the_rules_opens() {
+        let node = of(1, &[4, 4, 3]);
+        let entries = [4, 4, 3].map(child);
+        let sealed = seal_node(&reader(), 1, &entries).unwrap();
+        assert_eq!(node, sealed);
+        let opened = open(&node, &shape(1, 11)).unwrap();
+        assert_eq!((opened.level, &opened.entries[..]), (1, &entries[..]));
+        assert!(open(&of(8, &[8; FANOUT_MAX]), &shape(8, 8 * 512)).is_ok());
+    }
+
+    #[test]
+    fn a_node_of_a_level_or_a_count_that_there_is_not_is_not_opened() {
+        for level in [0, DEPTH_MAX + 1, u8::MAX] {
+            let node = of(level, &[4, 4]);
+            let refused = NodeError::Level(level);
+            // The level is not one that its place may ask for either.
+            assert_eq!(open(&node, &shape(level, 8)), Err(refused.into()));
+            assert_eq!(children(&node.bytes), Err(refused));
+        }
+        for count in [0, FANOUT_MAX + 1, 1000] {
+            let node = of(1, &vec![4; count]);
+            let refused = NodeError::Count(count);
+            assert_eq!(open(&node, &shape(1, node.len)), Err(refused.into()));
+            assert_eq!(children(&node.bytes), Err(refused));
+        }
+        for count in [1, 3, FANOUT_MAX as u16] {
+            let node = crafted(1, count, &[child(4), child(4)]);
+            let (count, len) = (count.into(), node.bytes.len());
+            let refused = NodeError::Length { count, len };
+            assert_eq!(open(&node, &shape(1, 8)), Err(refused.into()));
+            assert_eq!(children(&node.bytes), Err(refused));
+        }
+    }
+
+    #[test]
+    fn a_node_whose_children_cannot_lie_side_by_side_is_not_opened() {
+        for (lens, refused) in [
+            (&[0][..], NodeError::EmptyChild(0)),
+            (&[4, 0], NodeError::EmptyChild(1)),
+            (&[4, 0, 4], NodeError::EmptyChild(1)),
+            (&[4, 5], NodeError::Uneven(1)),
+            (&[4, 3, 4], NodeError::Uneven(1)),
+            (&[4, 4, 3, 4], NodeError::Uneven(2)),
+            (&[u64::MAX, 1], NodeError::Sum),
+            (&[1 << 63, 1 << 63], NodeError::Sum),
+        ] {
+            for level in [1, 2, DEPTH_MAX] {
+                let node = of(level, lens);
+                // What its place asks for is what the lengths come to, or nearly.
+                for len in [node.len, node.len.wrapping_sub(1), u64::MAX] {
+                    let opened = open(&node, &shape(level, len));
+                    assert_eq!(opened, Err(refused.into()), "{lens:?} at {level}");
+                }
+            }
+        }
+        // More or fewer bytes than its place asks for.
+        for len in [0, 7, 9, u64::MAX] {
+            let opened = open(&of(1, &[4, 4]), &shape(1, len));
+            assert_eq!(opened, Err(NodeError::Sum.into()));
+        }
+    }
+
+    #[test]
+    fn children_in_another_order_are_another_node() {
+        let entries = [
+            child(4),
+            Entry {
+                id: BlobId([6; 32]),
+                ..child(4)
+            },
+        ];
+        let node = crafted(1, 2, &entries);
+        let other = crafted(1, 2, &[entries[1].clone(), entries[0].clone()]);
+        let shape = shape(1, 8);
+        // Where the one is asked for the other is not taken..
+        let opened = open_node(&reader(), &node.id, &node.key, &shape, &other.bytes);
+        assert_eq!(opened, Err(OpenError::OtherBlob));
+        // ..not even by who was told its id, but not its key..
+        let opened = open_node(&reader(), &other.id, &node.key, &shape, &other.bytes);
+        assert_eq!(opened, Err(OpenError::OtherKey));
+        // ..and ids whose order alone is changed do not fit what is sealed.
+        let mut swapped = node.bytes.to_vec();
+        let ids = BLOB_HEADER + FIXED;
+        swapped[ids..ids + 2 * BlobId::LEN].rotate_left(BlobId::LEN);
+        let opened = open_node(
+            &reader(),
+            &BlobId::of(&swapped),
+            &node.key,
+            &shape,
+            &swapped,
+        );
+        assert_eq!(opened, Err(OpenError::OtherKey));
+    }
+
+    #[test]
+    fn a_node_is_no_child_of_itself_whatever_its_parent_says() {
+        let inner = of(2, &[8]);
+        let SealedBlob {
+            id,
+            key,
+            len,
+            bytes,
+        } = inner.clone();
+        let name = |id| Entry {
+            id,
+            key: key.clone(),
+            len,
+        };
+        // No node can have its own id in it; one that has the id of a node of its
+        // own level, or above, is what comes nearest.
+        for level in [1, 2] {
+            let outer = crafted(level, 1, &[name(id)]);
+            let opened = open(&outer, &shape(level, 8)).map(|node| node.entries[0].id);
+            let expected = match level {
+                // More than a chunk, where a chunk is to be.
+                1 => Err(NodeError::ChunkSize(4).into()),
+                _ => Ok(id),
+            };
+            assert_eq!(opened, expected);
+        }
+        let below = Shape {
+            level: 1,
+            ..shape(2, 8)
+        };
+        let other = NodeError::OtherLevel {
+            expected: 1,
+            found: 2,
+        };
+        assert_eq!(open(&inner, &below), Err(other.into()));
+        // And where a chunk is to be there is no node.
+        let opened = open_chunk(&id, &key, 8, bytes.clone(), false);
+        assert_eq!(opened, Err(OpenError::Manifest));
+        // A replica that gives the parent in the place of the child.
+        let outer = crafted(3, 1, &[name(id)]);
+        let opened = open_node(&reader(), &id, &key, &shape(2, 8), &outer.bytes);
+        assert_eq!(opened, Err(OpenError::OtherBlob));
+    }
+
+    fn reader() -> Reader {
+        NamespaceSecret::from_bytes([7; 32])
+            .writer()
+            .reader()
+            .clone()
+    }
+
+    fn child(len: u64) -> Entry {
+        Entry {
+            id: BlobId([5; 32]),
+            key: BlobKey::from_bytes([9; BlobKey::LEN]),
+            len,
+        }
+    }
+
+    fn shape(level: u8, len: u64) -> Shape {
+        Shape {
+            level,
+            len,
+            chunk_size: 4,
+        }
+    }
+}

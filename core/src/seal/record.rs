@@ -406,7 +406,7 @@ impl From<KeystreamEnd> for RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::NamespaceSecret;
+    use crate::seal::{NameError, NamespaceSecret, open_shared_record};
 
     /// What only someone with the namespace's own secret can make: a head that
     /// is signed, over parts that hash right, and still not what was sealed.
@@ -430,10 +430,71 @@ mod tests {
     #[test]
     fn a_body_does_not_open_under_another_head_of_its_own_writer() {
         let sealed = record();
-        let put = PutId([9; 16]);
-        let head = resign(&sealed, |head| head.put = put);
-        let opened = open_record(writer().reader(), &head, &sealed.meta, &sealed.content);
-        assert_eq!(opened, Err(RecordError::Siv));
+        let changes: [fn(&mut Head); 4] = [
+            |head| head.put = PutId([9; 16]),
+            |head| head.floor = head.version,
+            |head| head.epoch = 1,
+            |head| head.ext = Bytes::from_static(b"x"),
+        ];
+        for change in changes {
+            let head = resign(&sealed, change);
+            let opened = open_record(writer().reader(), &head, &sealed.meta, &sealed.content);
+            assert_eq!(opened, Err(RecordError::Siv));
+        }
+    }
+
+    #[test]
+    fn a_name_longer_or_shorter_than_names_are_is_refused_whoever_sealed_it() {
+        let longer = [Name::MAX + 1, META_MAX - 8, 65_535, 65_536, 65_537];
+        for len in [0].into_iter().chain(longer) {
+            let meta = cbor(|e| {
+                e.array(4)?
+                    .str(&"n".repeat(len))?
+                    .u8(0)?
+                    .null()?
+                    .u8(1)?
+                    .ok()
+            });
+            let refused = RecordError::Name(match len {
+                0 => NameError::Empty,
+                len => NameError::TooLong { len },
+            });
+            assert_eq!(Meta::decode(&meta), Err(refused));
+            // A text that ends before its length says.
+            let cut = Meta::decode(&meta[..meta.len() - 4]);
+            assert!(matches!(cut, Err(RecordError::Meta | RecordError::Name(_))));
+            let (head, meta) = signed_over(meta);
+            let refused = match meta.len() {
+                len if len > META_MAX => RecordError::MetaLength(len),
+                _ => refused,
+            };
+            let reader = writer().reader().clone();
+            let file = reader.share(head.key(), head.id(), &head.head().siv);
+            assert_eq!(open_meta(&reader, &head, &meta), Err(refused));
+            assert_eq!(open_record(&reader, &head, &meta, &[]), Err(refused));
+            let shared = open_shared_record(&file.unwrap(), &head, &meta, &[]);
+            assert_eq!(shared, Err(refused), "{len}");
+        }
+        let longest = Meta {
+            name: Name::new(&"n".repeat(Name::MAX)).unwrap(),
+            size: 0,
+            ..meta()
+        };
+        let sealed = seal_record(&writer(), draft(), &longest, &Content::Removed).unwrap();
+        let opened = open_meta(writer().reader(), &sealed.head, &sealed.meta);
+        assert_eq!(opened, Ok(longest));
+    }
+
+    /// A head over anything in the place of a meta, and that, sealed.
+    fn signed_over(mut meta: Vec<u8>) -> (SignedHead, Vec<u8>) {
+        let (writer, mut content) = (writer(), Vec::new());
+        let reader = writer.reader();
+        let mut head = record().head.head().clone();
+        head.siv = reader.siv(&head.bound(), &meta, &content).into();
+        apply_body(&reader.body_key(&head.siv), &mut meta, &mut content).unwrap();
+        head.meta_hash = blake3::hash(&meta).into();
+        head.content_hash = blake3::hash(&content).into();
+        (SignedHead::sign(&writer, head).unwrap(), meta)
     }
 
     #[test]

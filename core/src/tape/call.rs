@@ -1,6 +1,15 @@
 //! Every call that can change a node. A command that is added to the node has
 //! to be added here, in [`Told`] and in [`Told::perform`], and to
 //! [`super::Taped`].
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

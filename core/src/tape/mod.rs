@@ -24,6 +24,15 @@
 //!
 //! `TAPE.md` beside this crate states the format as numbered rules, quoted in
 //! the code as `//# TAPE-1: ..`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod call;
 pub(crate) mod check;

@@ -1,5 +1,14 @@
 //! What stands on a tape of each type that a node takes or gives. A field or
 //! variant that is added there has to be added here.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use super::value::{Decoder, Malformed, Out, Readable, Written, array_of, fields, fixed, variants};
 use crate::config::{Bootstrap, ClusterKey, Config, Limits, Timing};
@@ -472,7 +481,7 @@ impl Readable for ClusterKey {
 impl Written for Reader {
     fn write(&self, out: &mut Out<'_>) {
         let keys = self.expose();
-        out.array(1 + keys.len());
+        out.array(keys.len().saturating_add(1));
         self.namespace().write(out);
         keys.iter().for_each(|key| out.fixed(*key));
     }

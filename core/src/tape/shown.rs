@@ -1,5 +1,14 @@
 //! What stands on a tape, for people to read: RFC 8949's diagnostic notation
 //! as far as tapes need it, names unquoted.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use core::fmt::{self, Write};
 
@@ -55,7 +64,7 @@ fn item(d: &mut Decoder<'_>, f: &mut Short<'_, '_>, depth: usize) -> Result<(), 
                 if at > 0 {
                     f.write_str(", ").map_err(full)?;
                 }
-                item(d, f, depth + 1)?;
+                item(d, f, depth.saturating_add(1))?;
             }
             f.write_char(']').map_err(full)
         }

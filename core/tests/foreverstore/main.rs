@@ -5,6 +5,8 @@
 mod hex;
 #[path = "../support/jsonl.rs"]
 mod jsonl;
+#[path = "../support/odd_paths.rs"]
+mod odd_paths;
 
 mod any_bytes;
 mod files;

@@ -1,9 +1,12 @@
 //! Ids, keys and paths.
 
-use peerhold_core::foreverstore::{FileKey, FilePath, OwnerId};
+use std::collections::BTreeSet;
+
+use peerhold_core::foreverstore::{Fault, FileKey, FilePath, Message, OwnerId, OwnerKey};
 use quickcheck::quickcheck;
 
-use crate::jsonl;
+use crate::host::Host;
+use crate::{jsonl, odd_paths};
 
 #[test]
 fn keys_and_paths_are_the_go_programs() {
@@ -45,6 +48,56 @@ fn only_hex_of_the_right_length_is_an_id_or_a_key() {
     }
     assert_eq!(FileKey::from_hex(&id), None);
     assert!(FileKey::from_hex(&id[..32]).is_some());
+}
+
+#[test]
+fn a_name_that_is_a_path_itself_makes_one_of_the_one_form() {
+    let owner = OwnerId([0xab; 32]);
+    let mut made = BTreeSet::new();
+    for name in odd_paths::texts() {
+        assert_eq!(OwnerId::from_hex(&name), None, "{name:?}");
+        assert_eq!(OwnerKey::from_hex(&name).map(drop), None, "{name:?}");
+        assert_eq!(FileKey::from_hex(&name), None, "{name:?}");
+        let key = FileKey::of(&name);
+        for path in [
+            FilePath::own(&owner, &name),
+            FilePath::replica(&owner, &key),
+        ] {
+            let (folder, rest) = path.as_str().split_once('/').unwrap();
+            assert_eq!(OwnerId::from_hex(folder), Some(owner));
+            let lens: Vec<usize> = rest.split('/').map(str::len).collect();
+            assert_eq!(lens, [5, 5, 5, 5, 5, 5, 5, 5, 40], "{name:?}");
+            assert!(
+                rest.bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'/'))
+            );
+            assert!(made.insert(path.to_string()), "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_names_a_path_for_an_id_or_a_key_is_at_fault_and_touches_no_file() {
+    let (id, key) = ("ab".repeat(32), "01".repeat(16));
+    for odd in odd_paths::texts() {
+        for (id, key) in [(odd.clone(), key.clone()), (id.clone(), odd.clone())] {
+            let size = 16;
+            for message in [
+                Message::Store {
+                    id: id.clone(),
+                    key: key.clone(),
+                    size,
+                },
+                Message::Get { id, key },
+            ] {
+                let mut host = Host::new(1);
+                host.slow_files = true;
+                host.receive(&[&[1], &message.encode()[..], &[2], &[7; 16]].concat());
+                assert_eq!(host.fault(), Some(Fault::Name), "{odd:?}");
+                assert!(host.waiting.is_empty() && host.files.files.is_empty());
+            }
+        }
+    }
 }
 
 quickcheck! {

@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use peerhold_core::foreverstore::{
-    Config, Event, FileKey, Input, Outcome, OwnerId, OwnerKey, Store,
+    Config, Event, FileKey, Input, Message, Outcome, OwnerId, OwnerKey, Store,
 };
 use quickcheck::quickcheck;
 
 use crate::hex::{unhex, unhex_array};
-use crate::host::Host;
+use crate::host::{Host, content};
 use crate::jsonl;
 
 #[test]
@@ -56,6 +56,49 @@ fn nothing_depends_on_when_files_are_written() {
     host.receive(&tape.dialers_part());
     host.execute_waiting();
     assert_eq!(host.write_all(), tape.to_dialer);
+}
+
+#[test]
+fn a_message_and_a_file_longer_than_one_read_of_the_go_program_come_in_any_pieces() {
+    // A reader of the Go program takes what one read gives it, at most so much, for a
+    // message.
+    const READ: usize = 1028;
+    let tape = Tape::read();
+    let [message, mark, stream] = &tape.store;
+    // Behind its mark each message begins with types that nothing is of.
+    let types: Vec<u8> = (100..120).flat_map(long_type).collect();
+    let long = |message: &[u8]| [&message[..1], &types, &message[1..]].concat();
+    let (store, get) = (long(message), long(&tape.get));
+    assert!(store.len() > 2 * READ && get.len() > 2 * READ);
+    let sent = [&store[..], mark, stream, &get].concat();
+    for piece in [1, READ - 1, READ, READ + 1, 2 * READ, sent.len()] {
+        tape.listen(&sent.chunks(piece).collect::<Vec<_>>());
+    }
+
+    let (owner, key) = (tape.dialer, FileKey::of("long"));
+    let store = Message::Store {
+        id: owner.to_string(),
+        key: key.to_string(),
+        size: 5 * READ as i64,
+    };
+    let sealed = content(5 * READ);
+    let sent = [&[1], &store.encode()[..], &[2], &sealed].concat();
+    for piece in [1, READ - 1, READ, READ + 1, sent.len()] {
+        let mut host = Host::with(tape.config(tape.listener));
+        host.receive_in_pieces(&sent, || piece);
+        assert_eq!(host.replica(&owner, &key), Some(&sealed[..]));
+        let size = sealed.len() as u64;
+        assert_eq!(host.events, [Event::Kept { owner, key, size }]);
+    }
+}
+
+/// A gob definition of a slice of integers with a long name.
+fn long_type(id: u8) -> Vec<u8> {
+    let id = id * 2;
+    let name = [b'n'; 100];
+    let named = [&[0xff, id - 1, 2, 1, 1, 100], &name[..], &[1, 0xff, id, 0]].concat();
+    let body = [&named[..], &[1, 4, 0, 0]].concat();
+    [&[body.len() as u8], &body[..]].concat()
 }
 
 /// The recorded session.

@@ -119,7 +119,7 @@ fn body(of: u8, answer: bool, pick: u8) -> Bytes {
         }
         (kind::PEERS, _) => {
             let node = NodeId([pick; 32]);
-            let addresses = [format!("addr {pick}")].into();
+            let addresses = [format!("addr:{pick}")].into();
             let peers = [PeerEntry { node, addresses }].into();
             message::encode(&PeersUpdate { peers })
         }

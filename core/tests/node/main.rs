@@ -4,6 +4,7 @@ mod fake_peer;
 mod host;
 
 mod admission;
+mod ahead;
 mod any_bytes;
 mod asking;
 mod authority;

@@ -100,6 +100,37 @@ fn one_address_of_a_node_is_dialled_at_a_time() {
 }
 
 #[test]
+fn an_address_that_is_none_is_neither_dialled_nor_told_on() {
+    let mut host = Host::new(config(ME));
+    let teller = Peer::admitted(&mut host, id(1));
+    let mut other = Peer::admitted(&mut host, id(2));
+    other.received(&mut host);
+    let long = "a".repeat(257);
+    for text in [
+        "",
+        &long,
+        "here:1 ",
+        "here:1\0",
+        "here:1\nerror: all is lost",
+        "\x1b]0;title\x07here:1",
+        "\u{9b}2Jhere:1",
+        "here:1\x7f",
+        "\u{202e}1:ereh",
+        "here\u{2067}:1",
+        "here\u{61c}:1",
+        "here\u{2029}:1",
+    ] {
+        tell_addresses(&teller, &mut host, &[(id(3), text)]);
+        assert_eq!(dials(&mut host), [], "{text:?}");
+    }
+    assert!(other.asked(&mut host, kind::PEERS).is_empty());
+    assert!(!host.has_closed(teller.conn), "they are passed over");
+    let longest = format!("b\u{fc}cher.example:{}", "1".repeat(256 - 16));
+    tell_addresses(&teller, &mut host, &[(id(3), &longest)]);
+    assert_eq!(dials(&mut host)[0].1, longest);
+}
+
+#[test]
 fn a_silent_peer_is_asked_for_a_sign_of_life_and_then_let_go_of() {
     let mut host = Host::new(config(ME));
     let mut peer = Peer::admitted(&mut host, id(1));

@@ -15,23 +15,28 @@ use mutate::{Dice, inputs, mutated};
 /// So many times as many mutations as tests ask for by themselves.
 const TIMES: &str = "PEERHOLD_MUTATIONS";
 
-/// The inputs of which every prefix and every flip of one bit is checked, where
-/// so many checks cost next to nothing.
-const SMALL: usize = 200;
-const CHEAP: u64 = 200_000;
+/// Targets of so many mutations are cheap enough for every prefix of every input,
+/// and for every flip of one bit; of others as many are checked as mutations.
+const CHEAP: u64 = 100_000;
 
-/// Checks every input of a target, and so many mutations of them, or as many
-/// times that as the environment says. Says how many there were, and how fast.
+/// Checks every input of a target, prefixes of them and flips of their bits, and
+/// so many mutations of them, or as many times that as the environment says. Says
+/// how many there were, and how fast.
 pub(crate) fn check(target: &str, check: fn(&[u8]), mutations: u64) {
     let inputs = inputs(target);
     assert!(!inputs.is_empty(), "{target} has no corpus");
-    for input in &inputs {
-        check(input);
-        if mutations >= CHEAP && input.len() <= SMALL {
-            each_prefix_and_flip(input, check);
-        }
-    }
+    inputs.iter().for_each(|input| check(input));
     let times = env::var(TIMES).map_or(1, |times| times.parse().expect("a number"));
+    let most = match mutations {
+        CHEAP.. => u64::MAX,
+        few => few * times.max(1),
+    };
+    let began = Instant::now();
+    let (checked, all) = prefixes_and_flips(&inputs, check, most);
+    let seconds = began.elapsed().as_secs_f64();
+    say(&format!(
+        "{target}: {checked} of {all} prefixes and flips in {seconds:.1} s"
+    ));
     let mutations = mutations * times;
     if mutations == 0 {
         return;
@@ -48,20 +53,43 @@ pub(crate) fn check(target: &str, check: fn(&[u8]), mutations: u64) {
         .max_tests(mutations)
         .quickcheck((|input| input.passes()) as fn(Mutated) -> bool);
     let seconds = began.elapsed().as_secs_f64();
-    // Past the harness, which keeps what passing tests print to itself.
     let rate = mutations as f64 / seconds;
-    let line = format!("{target}: {mutations} mutated inputs, {rate:.0} a second\n");
+    say(&format!(
+        "{target}: {mutations} mutated inputs, {rate:.0} a second"
+    ));
+}
+
+/// Past the harness, which keeps what passing tests print to itself.
+fn say(line: &str) {
+    let line = format!("{line}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-fn each_prefix_and_flip(input: &[u8], check: fn(&[u8])) {
-    (0..input.len()).for_each(|len| check(&input[..len]));
-    let mut flipped = input.to_vec();
-    for bit in 0..8 * input.len() {
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        check(&flipped);
-        flipped[bit / 8] ^= 1 << (bit % 8);
+/// Checks every prefix of every input, and it with each of its bits flipped; or an
+/// even sample of these, of at most so many. How many were checked, and of how many.
+fn prefixes_and_flips(inputs: &[Vec<u8>], check: fn(&[u8]), most: u64) -> (u64, u64) {
+    let all = inputs.iter().map(|input| 9 * input.len() as u64).sum();
+    let most = most.min(all);
+    let (mut number, mut checked) = (0, 0);
+    for input in inputs {
+        let mut flipped = input.clone();
+        for at in 0..9 * input.len() {
+            number += 1;
+            if number * most / all == checked {
+                continue;
+            }
+            checked += 1;
+            match at.checked_sub(input.len()) {
+                None => check(&input[..at]),
+                Some(bit) => {
+                    flipped[bit / 8] ^= 1 << (bit % 8);
+                    check(&flipped);
+                    flipped[bit / 8] ^= 1 << (bit % 8);
+                }
+            }
+        }
     }
+    (checked, all)
 }
 
 #[derive(Default)]

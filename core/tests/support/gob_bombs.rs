@@ -86,7 +86,7 @@ fn holding(name: &[u8], id: i64, length: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// Interfaces within interfaces, so many.
-fn nested_interfaces(levels: usize) -> Vec<u8> {
+pub(crate) fn nested_interfaces(levels: usize) -> Vec<u8> {
     let mut body = vec![0];
     for _ in 0..levels {
         body = [&[1], &text(b"a")[..], &int(64), &text(&body), &[0]].concat();
