@@ -11,6 +11,7 @@ use rand_core::Rng;
 
 use super::book::Book;
 use super::events::Events;
+use super::given::{Given, is_far_ahead};
 use super::membership::Heard;
 use super::promises::Promises;
 use super::queues::{Budget, DiskQueue, JobQueue};
@@ -32,9 +33,6 @@ use crate::timers::Timers;
 use crate::version::Version;
 use crate::wire::frame::Flags;
 use crate::wire::message::kind;
-
-/// How far a new record's version may be ahead of this node's clock.
-const AHEAD_MAX_MILLIS: u64 = 10 * 60 * 1000;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,11 +98,7 @@ pub(super) struct Ctx {
     pub(super) holding: bool,
     /// How versions name this start of this node.
     pub(super) writer: [u8; 8],
-    /// The greatest version that this node has given, those left out that were
-    /// far ahead of its clock..
-    last_version: Version,
-    /// ..and the greatest of these.
-    last_ahead: Version,
+    given: Given,
     pub(super) members: Roll,
     placement: Placement,
     /// What it chooses from, in short.
@@ -200,8 +194,7 @@ impl Ctx {
             ready: false,
             holding: false,
             writer: [0; 8],
-            last_version: Version::ZERO,
-            last_ahead: Version::ZERO,
+            given: Given::default(),
             members,
             placement: Placement::new(&[], usize::from(replicas), PLACEMENT_CACHE),
             candidates: fingerprint(&[]),
@@ -327,32 +320,15 @@ impl Ctx {
     /// Whether a version is further ahead of this node's clock than a new
     /// record's may be.
     pub(super) fn is_far_ahead(&self, version: Version) -> bool {
-        version.millis().0 > self.wall.0.saturating_add(AHEAD_MAX_MILLIS)
+        is_far_ahead(version, self.wall)
     }
 
-    /// The version for a record that is to follow `seen`. No two of this node
-    /// are equal, whatever names they are for.
+    /// The version for a record that is to follow `seen`.
     pub(super) fn next_version(&mut self, seen: Version) -> Option<Version> {
-        if !self.is_far_ahead(self.last_ahead) {
-            self.last_version = self.last_version.max(self.last_ahead);
-        }
-        //# VERSION-4: A node MUST give each record a version above all that it has given since
-        //# its start. But one that is more than ten minutes ahead of its clock MUST NOT raise
-        //# those that are not.
-        let seen = seen.max(self.last_version);
-        let version = Version::next(self.wall, seen, self.writer)?;
-        let ahead = self.is_far_ahead(version);
-        let version = match ahead {
-            // What one name has been driven to is no measure for the others: they
-            // would be refused everywhere.
-            true => Version::next(self.wall, seen.max(self.last_ahead), self.writer)?,
-            false => version,
-        };
+        let mut given = self.given.clone();
+        let version = given.next(self.wall, seen, self.writer)?;
         if !bug::on(Bug::VersionTwice) {
-            match ahead {
-                true => self.last_ahead = version,
-                false => self.last_version = version,
-            }
+            self.given = given;
         }
         Some(version)
     }

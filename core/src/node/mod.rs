@@ -13,6 +13,7 @@ mod forget;
 mod fork;
 mod gate;
 mod get;
+mod given;
 mod grants;
 mod lookup;
 mod membership;
