@@ -295,13 +295,30 @@ fn a_recorded_handshake_played_again_opens_nothing() {
     assert_ne!(flushed(&mut again), hello);
     assert!(again.receive(&answer, &mut plaintext).is_err());
     assert!(plaintext.is_empty() && again.peer().is_none());
-    // Nor does one's own hello, thrown back.
-    let mut mirrored = endpoint(OURS).client(None).unwrap();
-    let own = flushed(&mut mirrored);
-    assert_eq!(
-        mirrored.receive(&own, &mut plaintext),
-        Err(ChannelError::Malformed)
-    );
+}
+
+#[test]
+fn what_one_says_oneself_thrown_back_opens_nothing() {
+    for (expected, cut) in [(None, 1), (None, usize::MAX), (Some(id(THEIRS)), 100)] {
+        let mut dialer = endpoint(OURS).client(expected).unwrap();
+        let hello = flushed(&mut dialer);
+        let mut listener = endpoint(THEIRS).server().unwrap();
+        listener.receive(&hello, &mut BytesMut::new()).unwrap();
+        let answer = flushed(&mut listener);
+        for (channel, own) in [(&mut dialer, &hello), (&mut listener, &answer)] {
+            let mut plaintext = BytesMut::new();
+            let mut pieces = own.chunks(cut.min(own.len()));
+            let error = pieces.find_map(|piece| channel.receive(piece, &mut plaintext).err());
+            assert!(
+                matches!(error, Some(ChannelError::Malformed | ChannelError::Damaged)),
+                "{error:?}"
+            );
+            // And it is no use to go on as if it had not been.
+            assert_eq!(channel.receive(&answer, &mut plaintext).err(), error);
+            assert!(plaintext.is_empty() && channel.peer().is_none());
+            assert!(flushed(channel).len() < 100, "no more than an alert");
+        }
+    }
 }
 
 #[test]
