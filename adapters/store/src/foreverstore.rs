@@ -16,6 +16,15 @@
 //!
 //! It does not keep the Go program from its own root: that writes in place and
 //! knows no lock. Of our own programs one at a time has a root.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -252,7 +261,8 @@ impl<V: Vfs> Files<V> {
 
     /// Files that connections have open or begun.
     pub fn open_files(&self) -> usize {
-        lock(&self.reading).len() + lock(&self.writing).len()
+        let reading = lock(&self.reading).len();
+        reading.saturating_add(lock(&self.writing).len())
     }
 }
 
@@ -325,7 +335,7 @@ impl<V: Vfs> NewFile<V> {
         let written = self.file.write_at(bytes, self.len);
         self.failed |= written.is_err();
         written.map_err(|error| disk_error(&error))?;
-        self.len += bytes.len() as u64;
+        self.len = self.len.saturating_add(bytes.len() as u64);
         Ok(())
     }
 }

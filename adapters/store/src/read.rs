@@ -1,5 +1,14 @@
 //! `prepare`: what needs no turn of its own. Reads are answered, and claims on
 //! what is not held; large blobs are put under their final names.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -253,7 +262,7 @@ impl<V: Vfs> Store<V> {
     /// Makes the directories that lead to a file, durably.
     fn make_dirs(&self, path: &str) -> Result<(), DiskError> {
         for (end, _) in path.match_indices('/') {
-            let dir = &path[..end];
+            let dir = path.get(..end).unwrap_or_default();
             if self.dirs().contains(dir) {
                 continue;
             }
