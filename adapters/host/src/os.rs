@@ -536,7 +536,8 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             File::open(path).is_err()
         };
-        let cases: [(&str, &dyn Fn(&Path) -> bool); 6] = [
+        type Make<'a> = &'a dyn Fn(&Path) -> bool;
+        let cases: [(&str, Make<'_>); 6] = [
             ("a link to a key", &|path| symlink(&kept, path).is_ok()),
             ("a link to nothing", &|path| {
                 symlink("nothing", path).is_ok()

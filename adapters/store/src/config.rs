@@ -89,10 +89,10 @@ impl StoreConfig {
 
     /// The most file descriptors that the store has open at once, where so many
     /// threads prepare operations: segments, what each thread writes or reads
-    /// and the directory that it syncs, and the index, the lock and what a
-    /// commit opens.
+    /// with its directory, or the directories between which it renames that, and
+    /// the index, the lock and what a commit opens.
     pub const fn descriptors(&self, threads: usize) -> usize {
-        self.open_segments + 2 * threads + 6
+        self.open_segments + 3 * threads + 6
     }
 
     /// Whether a namespace for which `used` bytes count may have so many more.

@@ -250,6 +250,8 @@ impl<V: Vfs> Store<V> {
         };
         let file = write().map_err(|error: io::Error| disk_error(&error))?;
         file.sync().map_err(|_| self.sync_failed())?;
+        // To rename it takes the descriptors of its directories.
+        drop(file);
         self.vfs
             .rename(tmp, path)
             .map_err(|error| disk_error(&error))?;
@@ -305,9 +307,11 @@ impl<V: Vfs> Store<V> {
         if !row.file {
             return Ok(true);
         }
-        let kind = self.vfs.kind(&self.blob_path(id));
-        let kind = kind.map_err(|error| disk_error(&error))?;
-        Ok(kind == Some(Kind::File(u64::from(row.len))))
+        match self.vfs.kind(&self.blob_path(id)).map_err(classify) {
+            Ok(kind) => Ok(kind == Some(Kind::File(u64::from(row.len)))),
+            Err(ReadError::Damaged) => Ok(false),
+            Err(ReadError::Io(error)) => Err(disk_error(&error)),
+        }
     }
 
     pub(crate) fn sync_failed(&self) -> DiskError {

@@ -412,11 +412,11 @@ fn senseless_limits_are_refused_by_name_and_their_edges_taken() {
 
 #[test]
 fn a_ceiling_of_zero_bytes_holds_nothing_and_says_so() {
+    type Change = fn(&mut StoreConfig);
     let quota = DiskError::Quota { limit: 0, used: 0 };
     let full = |config: &mut StoreConfig| config.capacity_bytes = Some(0);
     let none = |config: &mut StoreConfig| config.namespace_bytes = Some(0);
-    let ceilings: [(fn(&mut StoreConfig), DiskError); 2] =
-        [(full, DiskError::NoSpace), (none, quota)];
+    let ceilings: [(Change, DiskError); 2] = [(full, DiskError::NoSpace), (none, quota)];
     for (change, error) in ceilings {
         let vfs = MemVfs::new();
         let mut config = config();
