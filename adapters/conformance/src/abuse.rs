@@ -234,7 +234,7 @@ pub fn without_descriptors_a_node_waits_and_goes_on_when_there_are_some(lab: &La
         config.node.bootstrap = vec!["127.0.0.1:1".into()];
     });
     third.blocking().wait_until(|status| status.ready).unwrap();
-    let mut notices = first.notices();
+    let (mut notices, mut at_second) = (first.notices(), second.notices());
     let mut hoarded = undialled(&third);
     assert!(hoarded.len() > 50, "only {} files", hoarded.len());
     // The visitor has the last one, and there is none to accept it with.
@@ -256,6 +256,15 @@ pub fn without_descriptors_a_node_waits_and_goes_on_when_there_are_some(lab: &La
     let (name, data) = file(100);
     let failed = first.try_put(&name, &data);
     assert!(failed.is_err(), "{failed:?}");
+    // Nobody at the other one asks for its copy, who would hear of it.
+    let trouble = second.told(&mut at_second, |notice| match notice {
+        Notice::Trouble(error) => Some(error),
+        _ => None,
+    });
+    assert!(
+        matches!(&trouble, DiskError::Io(words) if words.contains("open files")),
+        "{trouble:?}"
+    );
     drop(hoarded);
     assert!(!drain(&visitor, Duration::from_millis(1)), "it is accepted");
     for index in 5..10 {

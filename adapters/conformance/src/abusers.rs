@@ -157,6 +157,15 @@ impl Insider {
         self.socket.write_all(&wire)
     }
 
+    /// Says that it says nothing more. It still hears.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.channel.close();
+        self.flush()
+    }
+
     /// Its socket.
     pub fn socket(&self) -> &TcpStream {
         &self.socket

@@ -166,6 +166,7 @@ macro_rules! suite {
             what_comes_a_byte_at_a_time_is_understood,
             of_two_that_dial_each_other_at_once_one_session_remains,
             a_peer_that_ends_is_noticed_at_once,
+            an_admitted_peer_that_ends_its_own_side_alone_is_let_go_with_its_descriptor,
             one_peer_that_floods_holds_up_nobody_else,
             // Abuse, and ceilings.
             an_honest_peer_is_served_while_all_kinds_of_abusers_are_connected,

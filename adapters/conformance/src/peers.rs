@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +11,13 @@ use peerhold_host::peerhold_core::{PeerAddr, PeerFault, Role};
 use peerhold_host::peerhold_tls::ChannelError as Tls;
 use peerhold_host::{ChannelError, HostConfig, Notice};
 
+use crate::abusers::{Insider, drain, list_requests, long_frame};
 use crate::between::{Between, Side};
-use crate::lab::{Lab, Member, bytes, stop_all, two};
+use crate::ends::left;
+use crate::lab::{Lab, Member, bytes, cluster_key, stop_all, two, writer};
+
+/// For what has to happen some time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What nodes without secure channels begin with: these bytes and their id.
 const GREETING: [u8; 40] =
@@ -417,6 +423,95 @@ pub fn a_peer_that_ends_is_noticed_at_once(lab: &Lab) {
     second.abandon();
     assert_eq!(members[0].told(&mut notices, down), (gone, None));
     stop_all(members);
+}
+
+/// How an admitted peer ends its own side, and goes on hearing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Half {
+    /// It says so, and ends the stream.
+    Told,
+    /// It ends the stream without a word, as a process that dies.
+    Cut,
+    /// In the middle of a frame.
+    InFrame,
+    /// While the node has much to answer, of which it takes nothing.
+    Deaf,
+    /// It says so, and does not end the stream: nothing is ever heard of it again.
+    Silent,
+}
+
+impl Half {
+    fn end(self, peer: &mut Insider) {
+        match self {
+            Self::Told | Self::Silent => peer.end().unwrap(),
+            Self::Cut => {}
+            Self::InFrame => peer.say(&long_frame()[..100]).unwrap(),
+            Self::Deaf => peer.say(&list_requests(writer().namespace(), 500)).unwrap(),
+        }
+        if self != Self::Silent {
+            peer.socket().shutdown(Shutdown::Write).unwrap();
+        }
+    }
+}
+
+/// The end of what a peer says is the end of its session, although it still
+/// listens: nobody answers whom nobody can ask again.
+pub fn an_admitted_peer_that_ends_its_own_side_alone_is_let_go_with_its_descriptor(lab: &Lab) {
+    if !Path::new("/proc/self/fd").exists() {
+        eprintln!("{}: not run, as there is no /proc to count in", lab.test());
+        return;
+    }
+    // Descriptors are counted.
+    if !lab.is_alone("exec \"$@\"") {
+        return;
+    }
+    let patient = lab.start(|config| config.close_timeout = Duration::from_secs(600));
+    for half in [Half::Told, Half::Cut, Half::InFrame] {
+        assert_eq!(let_go(&patient, half), None, "{half:?}");
+    }
+    patient.stop();
+    let hasty = lab.start(|config| {
+        config.close_timeout = Duration::from_millis(300);
+        config.node.timing.keep_alive = Duration::from_millis(100);
+        config.node.timing.idle = Duration::from_millis(300);
+    });
+    let data = bytes(10 << 10, 1);
+    for index in 0..100 {
+        hasty.put(&format!("{index}"), &data);
+    }
+    // Nothing is read from it while it is owed so much, maybe not its end either.
+    let fault = let_go(&hasty, Half::Deaf);
+    assert!(matches!(fault, None | Some(PeerFault::Silent)), "{fault:?}");
+    assert_eq!(let_go(&hasty, Half::Silent), Some(PeerFault::Silent));
+    hasty.holds("0", &data);
+    hasty.stop();
+}
+
+/// What is told of a peer that ends its side so. Nothing is left of it.
+fn let_go(member: &Member, half: Half) -> Option<PeerFault> {
+    let before = left(None);
+    let mut notices = member.notices();
+    let mut peer = Insider::enter(member.addr(), &cluster_key(), [half as u8 + 1; 32]).unwrap();
+    let up = member.told(&mut notices, |notice| match notice {
+        Notice::PeerUp { peer, .. } => Some(peer),
+        _ => None,
+    });
+    half.end(&mut peer);
+    let (down, fault) = member.told(&mut notices, |notice| match notice {
+        Notice::PeerDown { peer, fault } => Some((peer, fault)),
+        _ => None,
+    });
+    assert_eq!(down, up);
+    assert!(
+        drain(peer.socket(), PATIENCE),
+        "{half:?}: it is still there"
+    );
+    // The peer's own is all that is there beside.
+    let there = (before.0, before.1 + 1);
+    assert_eq!(left(Some(there)), there, "{half:?}");
+    drop(peer);
+    assert_eq!(left(Some(before)), before, "{half:?}");
+    fault
 }
 
 /// Whoever writes before it may, writes into a node that takes it in turn.

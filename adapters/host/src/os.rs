@@ -1,12 +1,26 @@
 //! What a node takes from the operating system: randomness, the clocks and
 //! the file that holds its identity.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd as Handle;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket as Handle;
 use std::path::{Path, PathBuf};
 use std::time::{Instant as OsInstant, SystemTime, UNIX_EPOCH};
 
+use bytes::BufMut;
 use ed25519_dalek::SigningKey;
 use peerhold_core::{Instant, NodeId, UnixMillis};
 use peerhold_tls::{ChannelError, Endpoint, Limits};
@@ -102,7 +116,7 @@ impl Identity {
     /// [`KeyError`]; an existing file is never changed.
     pub fn load_or_create(dir: &Path, owner: Option<NodeId>) -> Result<Self, KeyError> {
         let path = dir.join(KEY_FILE);
-        match (File::open(&path), owner) {
+        match (open_key(&path), owner) {
             (Ok(file), _) => Self::read(&path, file),
             (Err(error), _) if error.kind() != io::ErrorKind::NotFound => Err(KeyError::Io {
                 path,
@@ -135,13 +149,14 @@ impl Identity {
         // leave the secret behind in freed memory.
         let mut text = Zeroizing::new([0; KEY_LEN + 1]);
         let mut len = 0;
-        while len < text.len() {
-            match file.read(&mut text[len..]).map_err(io)? {
+        while let Some(rest) = text.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest).map_err(io)? {
                 0 => break,
-                n => len += n,
+                n => len = len.saturating_add(n),
             }
         }
-        let seed = parse(&text[..len]).ok_or_else(|| KeyError::Malformed(path.to_owned()))?;
+        let seed = text.get(..len).and_then(parse);
+        let seed = seed.ok_or_else(|| KeyError::Malformed(path.to_owned()))?;
         Ok(Self::from_seed(&seed))
     }
 
@@ -162,13 +177,12 @@ impl Identity {
 
     fn text(&self) -> Zeroizing<[u8; KEY_LEN]> {
         const HEX: &[u8; 16] = b"0123456789abcdef";
+        let digit = |half: u8| HEX.get(usize::from(half)).copied().unwrap_or_default();
         let mut text = Zeroizing::new([b'\n'; KEY_LEN]);
-        text[..KEY_PREFIX.len()].copy_from_slice(KEY_PREFIX);
-        for (pair, byte) in text[KEY_PREFIX.len()..]
-            .chunks_exact_mut(2)
-            .zip(self.key.as_bytes())
-        {
-            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        let mut to = text.as_mut_slice();
+        to.put_slice(KEY_PREFIX);
+        for byte in self.key.as_bytes() {
+            to.put_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
         text
     }
@@ -219,15 +233,40 @@ fn parse(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         return None;
     }
     let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
+        b'0'..=b'9' => Some(c.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(c.wrapping_sub(b'a' - 10)),
         _ => None,
     };
+    let (pairs, _) = hex.as_chunks();
     let mut seed = Zeroizing::new([0; 32]);
-    for (byte, pair) in seed.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    for (byte, [high, low]) in seed.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
     Some(seed)
+}
+
+/// Opens the file of a key. What is no regular file is neither followed nor waited
+/// for.
+fn open_key(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = flags.bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+    }
+    let odd = || io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file");
+    match options.open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(odd()),
+        // A link is refused with words that tell nobody why.
+        Err(error) => match path.symlink_metadata() {
+            Ok(meta) if !meta.is_file() => Err(odd()),
+            _ => Err(error),
+        },
+    }
 }
 
 #[cfg(unix)]
@@ -297,11 +336,6 @@ pub(crate) fn is_scarcity(error: &io::Error) -> bool {
         kinds.contains(&error.kind())
     }
 }
-
-#[cfg(unix)]
-use std::os::fd::AsFd as Handle;
-#[cfg(windows)]
-use std::os::windows::io::AsSocket as Handle;
 
 /// What a connection's socket is set to once it stands, see
 /// [`Engine::tuning`](crate::Engine::tuning).
@@ -487,6 +521,63 @@ mod tests {
             assert!(matches!(error, KeyError::Malformed(_)), "{error}");
             assert_eq!(fs::read(&path).unwrap(), bad);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_is_no_file_is_neither_followed_nor_waited_for_and_is_named() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Identity::load_or_create(dir.path(), None).unwrap();
+        let (path, kept) = (dir.path().join(KEY_FILE), elsewhere.path().join("kept"));
+        fs::rename(&path, &kept).unwrap();
+        let denied = |path: &Path| {
+            fs::copy(&kept, path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+            File::open(path).is_err()
+        };
+        type Make<'a> = &'a dyn Fn(&Path) -> bool;
+        let cases: [(&str, Make<'_>); 6] = [
+            ("a link to a key", &|path| symlink(&kept, path).is_ok()),
+            ("a link to nothing", &|path| {
+                symlink("nothing", path).is_ok()
+            }),
+            ("a directory", &|path| fs::create_dir(path).is_ok()),
+            ("a pipe", &|path| special(path, false)),
+            ("a device", &|path| special(path, true)),
+            ("a key of mode 000", &denied),
+        ];
+        for (what, make) in cases {
+            if !make(&path) {
+                eprintln!("{what} instead of a key: not run, as it cannot be made here");
+                let _ = fs::remove_file(&path);
+                continue;
+            }
+            let there = path.symlink_metadata().unwrap().file_type();
+            let error = Identity::load_or_create(dir.path(), None).unwrap_err();
+            assert!(matches!(error, KeyError::Io { .. }), "{what}: {error}");
+            assert!(error.to_string().contains(KEY_FILE), "{what}: {error}");
+            assert_eq!(path.symlink_metadata().unwrap().file_type(), there);
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+        }
+        assert!(elsewhere.path().join("nothing").symlink_metadata().is_err());
+    }
+
+    /// Makes a device or a pipe; says whether it could.
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    fn special(path: &Path, device: bool) -> bool {
+        use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+        let (kind, number) = match device {
+            true => (FileType::CharacterDevice, makedev(1, 7)),
+            false => (FileType::Fifo, 0),
+        };
+        mknodat(CWD, path, kind, Mode::RUSR | Mode::WUSR, number).is_ok()
+    }
+
+    /// There is no call for that here.
+    #[cfg(all(unix, target_vendor = "apple"))]
+    fn special(_: &Path, _: bool) -> bool {
+        false
     }
 
     #[test]

@@ -36,9 +36,20 @@ use crate::vfs::{MemVfs, Vfs, VfsFile};
 /// # Panics
 /// If the store breaks a promise.
 pub fn segment(data: &[u8]) {
-    let Some((choices, mut rest)) = data.split_first() else {
-        return;
-    };
+    if let Some((disk, forged, sound)) = segment_disk(data) {
+        starts(&disk, forged, sound);
+    }
+}
+
+/// The disk on which [`segment`] starts with these data; `None` if there are too
+/// few of them.
+pub fn damaged_segments(data: &[u8]) -> Option<MemVfs> {
+    segment_disk(data).map(|(disk, ..)| disk)
+}
+
+/// The disk, whether its entries are forged, and whether it is sound.
+fn segment_disk(data: &[u8]) -> Option<(MemVfs, bool, bool)> {
+    let (choices, mut rest) = data.split_first()?;
     let base = Base::get();
     let disk = match choices & 1 {
         0 => base.stopped.snapshot(),
@@ -66,7 +77,7 @@ pub fn segment(data: &[u8]) {
     if forged {
         add_segment(&disk, rest);
     }
-    starts(&disk, forged, sound);
+    Some((disk, forged, sound))
 }
 
 /// The index: starts on an index that says anything beside a sound log. All
@@ -76,14 +87,18 @@ pub fn segment(data: &[u8]) {
 ///
 /// # Panics
 /// If the store breaks a promise.
-pub fn index(mut data: &[u8]) {
-    let base = Base::get();
-    let disk = base.stopped.snapshot();
+pub fn index(data: &[u8]) {
+    let held = starts(&damaged_index(data), false, true);
+    assert_eq!(held, Base::get().held, "a sound log is not enough");
+}
+
+/// The disk on which [`index`] starts with these data.
+pub fn damaged_index(mut data: &[u8]) -> MemVfs {
+    let disk = Base::get().stopped.snapshot();
     while let Some(damage) = Damage::take(&mut data) {
         damage.strike(&disk, INDEX);
     }
-    let held = starts(&disk, false, true);
-    assert_eq!(held, base.held, "a sound log is not enough");
+    disk
 }
 
 /// One thing that is done to a file: four bytes of what, which file and where,

@@ -1,5 +1,14 @@
 //! `commit`: one group of writes at a time goes into the log, is synced once,
 //! and is complete.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::io;
 use std::sync::Arc;
@@ -53,7 +62,7 @@ impl<V: Vfs> Store<V> {
             self.commit_group(&mut writer, group, &mut completions);
         }
         self.compact(&mut writer);
-        if writer.buffer.capacity() > 2 * self.config.group_bytes {
+        if writer.buffer.capacity() > self.config.group_bytes.saturating_mul(2) {
             writer.buffer = Vec::new();
         }
         completions
@@ -239,7 +248,7 @@ impl<V: Vfs> Store<V> {
             Err(WriteError::Body(error)) => return Err(self.undo(writer, &active, error)),
             Err(WriteError::Commit(error, value)) => {
                 // The log has the group: an index that replays it has it, too.
-                let end = writer.state.tail + bytes;
+                let end = writer.state.tail.saturating_add(bytes);
                 if bug::on(Bug::FailedYetThere) && !self.reopen_index(writer) {
                     return Err(self.undo(writer, &active, GroupError::Index(error)));
                 }
@@ -262,7 +271,10 @@ impl<V: Vfs> Store<V> {
             (true, None) => (0, 0),
             // Not at once again, as it costs a replay.
             (true, Some(_)) => (1, 0),
-            (false, _) => (writer.groups_behind + 1, writer.bytes_behind + bytes),
+            (false, _) => (
+                writer.groups_behind.saturating_add(1),
+                writer.bytes_behind.saturating_add(bytes),
+            ),
         };
         match behind {
             // The index that was opened again is not durable, though it has all.
@@ -299,7 +311,7 @@ impl<V: Vfs> Store<V> {
             };
             let value = fill(&mut stage)?;
             tables.state.segment = active.number;
-            tables.state.tail = state.tail + buffer.len() as u64;
+            tables.state.tail = state.tail.saturating_add(buffer.len() as u64);
             if !buffer.is_empty() {
                 active
                     .file
@@ -453,7 +465,7 @@ type Outcome = Result<DiskData, DiskError>;
 impl Stage<'_, '_> {
     /// Stages an entry. `body` may be in parts.
     pub(crate) fn put(&mut self, kind: Kind, key: &[u8], body: &[&[u8]]) -> Result<(), GroupError> {
-        let offset = self.tail + self.buffer.len() as u64;
+        let offset = self.tail.saturating_add(self.buffer.len() as u64);
         let len = entry_len(key.len(), body.iter().map(|part| part.len()).sum());
         let (Ok(at), Ok(len)) = (u32::try_from(offset), u32::try_from(len)) else {
             return Err(GroupError::Write(io::ErrorKind::FileTooLarge.into()));
@@ -468,7 +480,7 @@ impl Stage<'_, '_> {
             key,
             body,
         );
-        self.tables.state.next += 1;
+        self.tables.state.next = sequence.saturating_add(1);
         let loc = Loc {
             segment: self.number,
             offset: at,
@@ -610,7 +622,8 @@ impl Stage<'_, '_> {
                 return Ok(Err(over));
             }
             // The reservation of a placed one covers it.
-            if !placed && !self.fits(entry_len(BlobId::LEN, body.len()) + CLAIM_ENTRY) {
+            let entries = entry_len(BlobId::LEN, body.len()).saturating_add(CLAIM_ENTRY);
+            if !placed && !self.fits(entries) {
                 return Ok(Err(DiskError::NoSpace));
             }
             self.put(kind, &id.0, &[body])?;

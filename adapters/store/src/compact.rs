@@ -6,6 +6,15 @@
 //! key is absent and an older segment may still set it. What is needed is
 //! appended like any other entry, so a crash at any moment leaves it at the old
 //! place, at the new one, or at both.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -78,7 +87,7 @@ impl<V: Vfs> Store<V> {
         let closed = writer.segments.range(..writer.state.segment);
         let (number, _) = closed
             .filter(|(number, _)| !writer.stuck.contains(number))
-            .map(|(number, info)| (*number, needed(*number, info) * 100 / info.bytes.max(1)))
+            .map(|(number, info)| (*number, percent(needed(*number, info), info.bytes)))
             .filter(|(_, percent)| *percent < below)
             .min_by_key(|(_, percent)| *percent)?;
         Some(Cursor {
@@ -123,6 +132,12 @@ impl<V: Vfs> Store<V> {
         // A file that stays is removed at the next start.
         let _ = self.log.remove(number);
     }
+}
+
+/// Which part of `whole` that is, in percent.
+fn percent(part: u64, whole: u64) -> u64 {
+    let hundredfold = part.saturating_mul(100);
+    hundredfold.checked_div(whole).unwrap_or(hundredfold)
 }
 
 /// Stages what is needed of the entries from the cursor on, until `budget`

@@ -36,17 +36,17 @@ pub struct StoreConfig {
     /// Check every page of the index when it is opened. Costs one read of it;
     /// without, damage to it is met later, and as a failure of the store.
     pub index_check: bool,
-    /// Most live bytes the store holds, or `None` for what the disk takes. What
-    /// would be more is refused with [`DiskError::NoSpace`], before anything is
-    /// fetched for it, until something is forgotten. What forgetting, compaction
-    /// and the log's dead bytes need comes on top: less than as much again with
-    /// the default `compact_below_percent`.
+    /// Most live bytes the store holds, 0 for nothing, or `None` for what the disk
+    /// takes. What would be more is refused with [`DiskError::NoSpace`], before
+    /// anything is fetched for it, until something is forgotten. What forgetting,
+    /// compaction and the log's dead bytes need comes on top: less than as much
+    /// again with the default `compact_below_percent`.
     ///
     /// [`DiskError::NoSpace`]: peerhold_core::disk::DiskError::NoSpace
     pub capacity_bytes: Option<u64>,
-    /// Most bytes that the store holds of one namespace, or `None` for what
-    /// fits: blobs that it claims, and its records as they stand in the log. A
-    /// blob that several namespaces claim counts for each.
+    /// Most bytes that the store holds of one namespace, 0 for nothing, or `None`
+    /// for what fits: blobs that it claims, and its records as they stand in the
+    /// log. A blob that several namespaces claim counts for each.
     pub namespace_bytes: Option<u64>,
     /// Bytes of a file that is given up when the disk is full, so that things
     /// can still be forgotten and the index stays usable.
@@ -89,10 +89,10 @@ impl StoreConfig {
 
     /// The most file descriptors that the store has open at once, where so many
     /// threads prepare operations: segments, what each thread writes or reads
-    /// and the directory that it syncs, and the index, the lock and what a
-    /// commit opens.
+    /// with its directory, or the directories between which it renames that, and
+    /// the index, the lock and what a commit opens.
     pub const fn descriptors(&self, threads: usize) -> usize {
-        let threads = threads.saturating_mul(2).saturating_add(6);
+        let threads = threads.saturating_mul(3).saturating_add(6);
         self.open_segments.saturating_add(threads)
     }
 

@@ -16,6 +16,15 @@
 //!
 //! It does not keep the Go program from its own root: that writes in place and
 //! knows no lock. Of our own programs one at a time has a root.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -281,7 +290,8 @@ impl<V: Vfs> Files<V> {
 
     /// Files that connections have open or begun.
     pub fn open_files(&self) -> usize {
-        lock(&self.reading).len() + lock(&self.writing).len()
+        let reading = lock(&self.reading).len();
+        reading.saturating_add(lock(&self.writing).len())
     }
 }
 

@@ -2,6 +2,15 @@
 //!
 //! A redb database over a file of the [`Vfs`](crate::vfs::Vfs). It holds no
 //! content and may lag behind the log, and so it may also be lost.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod charges;
 mod records;
@@ -12,6 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::BufMut;
 use peerhold_core::disk::{Debt, Seen};
 use peerhold_core::id::{BlobId, NamespaceId, PutId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
@@ -58,9 +68,10 @@ impl BlobRow {
 
     fn to_bytes(self) -> BlobBytes {
         let mut bytes = [0; Self::LEN];
-        bytes[..Loc::LEN].copy_from_slice(&self.loc.to_bytes());
-        bytes[Loc::LEN] = u8::from(self.file);
-        bytes[Loc::LEN + 1..].copy_from_slice(&self.len.to_be_bytes());
+        let mut to = bytes.as_mut_slice();
+        to.put_slice(&self.loc.to_bytes());
+        to.put_u8(u8::from(self.file));
+        to.put_u32(self.len);
         bytes
     }
 
@@ -92,8 +103,10 @@ impl RecordRow {
     const LEN: usize = Loc::LEN + 1;
 
     fn to_bytes(self) -> RecordBytes {
-        let mut bytes = [u8::from(self.damaged); Self::LEN];
-        bytes[..Loc::LEN].copy_from_slice(&self.loc.to_bytes());
+        let mut bytes = [0; Self::LEN];
+        let mut to = bytes.as_mut_slice();
+        to.put_slice(&self.loc.to_bytes());
+        to.put_u8(u8::from(self.damaged));
         bytes
     }
 
@@ -364,11 +377,11 @@ impl<'t> Tables<'t> {
                 let Some(id) = exact(key) else { return Ok(()) };
                 let old = self.blobs.insert(id, &row.to_bytes())?;
                 let old = old.map(|old| BlobRow::from_bytes(old.value()));
-                self.state.file_bytes += row.file_bytes();
+                self.state.file_bytes = self.state.file_bytes.saturating_add(row.file_bytes());
                 self.forget_file(old.as_ref());
                 count(&mut self.state.blobs, old.is_none());
                 let before = old.map_or(0, |old| i64::from(old.len));
-                self.charge_blob(&BlobId(*id), i64::from(row.len) - before)?;
+                self.charge_blob(&BlobId(*id), i64::from(row.len).saturating_sub(before))?;
                 old.map(|old| old.loc)
             }
             Kind::Claim => {
@@ -389,9 +402,10 @@ impl<'t> Tables<'t> {
                     .insert(key, &row.to_bytes())?
                     .map(|old| RecordRow::from_bytes(old.value()));
                 let fewer = old.map_or(0, RecordRow::held);
-                self.state.records = (self.state.records + row.held()).saturating_sub(fewer);
+                let held = self.state.records.saturating_add(row.held());
+                self.state.records = held.saturating_sub(fewer);
                 let before = old.map_or(0, RecordRow::bytes);
-                self.charge_record(key, row.bytes() - before);
+                self.charge_record(key, row.bytes().saturating_sub(before));
                 old.map(|old| old.loc)
             }
             Kind::Debt => {
@@ -407,8 +421,9 @@ impl<'t> Tables<'t> {
                     return Ok(());
                 };
                 let mut row = [0; Loc::LEN + SEEN_BODY];
-                row[..Loc::LEN].copy_from_slice(&at);
-                row[Loc::LEN..].copy_from_slice(body);
+                let mut to = row.as_mut_slice();
+                to.put_slice(&at);
+                to.put_slice(body);
                 let old = self.seen.insert(key, &row)?;
                 old.and_then(|old| seen_at(old.value()))
             }
@@ -438,7 +453,7 @@ impl<'t> Tables<'t> {
                 self.forget_file(old.as_ref());
                 self.state.blobs = self.state.blobs.saturating_sub(u64::from(old.is_some()));
                 if let Some(old) = &old {
-                    self.charge_blob(&BlobId(*id), -i64::from(old.len))?;
+                    self.charge_blob(&BlobId(*id), i64::from(old.len).saturating_neg())?;
                 }
                 old.map(|old| old.loc)
             }
@@ -625,14 +640,14 @@ impl<'t> Tables<'t> {
 
     fn retire(&mut self, old: Option<Loc>) {
         if let Some(old) = old {
-            self.change(old.segment, -i64::from(old.len), 0);
+            self.change(old.segment, i64::from(old.len).saturating_neg(), 0);
         }
     }
 
     fn change(&mut self, segment: u32, live: i64, drops: i64) {
         let change = self.changes.entry(segment).or_default();
-        change.0 += live;
-        change.1 += drops;
+        change.0 = change.0.saturating_add(live);
+        change.1 = change.1.saturating_add(drops);
         self.state.live_log = self.state.live_log.saturating_add_signed(live);
     }
 }
@@ -663,7 +678,7 @@ fn exact<const N: usize>(bytes: &[u8]) -> Option<&[u8; N]> {
 }
 
 fn count(counter: &mut u64, new: bool) {
-    *counter += u64::from(new);
+    *counter = counter.saturating_add(u64::from(new));
 }
 
 /// redb's storage in a file of the store.

@@ -4,6 +4,15 @@
 //! little more memory than its rows, and holds up neither commits nor
 //! compaction. Rows are as they were when they were looked up, not all as of
 //! one moment.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use peerhold_core::disk::{DiskData, DiskError, Page, Part, RecordKey, Row};
 use peerhold_core::id::{NameTag, NamespaceId};

@@ -51,8 +51,12 @@ impl<V: Vfs> Log<V> {
         if let Some(found) = self.lookup(number) {
             return Ok(found);
         }
-        let file = self.vfs.open(&path(number))?;
-        let opened = Arc::new(Segment::open(file, number, &self.secret)?);
+        let path = path(number);
+        let opened = self.vfs.open(&path);
+        let opened = opened.and_then(|file| Segment::open(file, number, &self.secret));
+        let opened =
+            opened.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
+        let opened = Arc::new(opened);
         self.keep(opened.clone());
         Ok(opened)
     }

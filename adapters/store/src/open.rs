@@ -1,4 +1,13 @@
 //! Opening a store.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -301,13 +310,13 @@ fn replay_error(error: ReplayError) -> OpenError {
 //# STORE-3: A start MUST remove what is in `tmp/`.
 fn sweep<V: Vfs>(vfs: &V) -> Result<u64, OpenError> {
     let names = vfs.list(TMP).map_err(OpenError::io("list", TMP))?;
-    let mut swept = 0;
+    let mut swept = 0_u64;
     for name in names {
         let path = format!("{TMP}/{name}");
         // The store makes no directories there.
         if vfs.kind(&path).map_err(OpenError::io("look at", &path))? != Some(Kind::Dir) {
             vfs.remove(&path).map_err(OpenError::io("remove", &path))?;
-            swept += 1;
+            swept = swept.saturating_add(1);
         }
     }
     Ok(swept)

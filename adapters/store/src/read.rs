@@ -1,5 +1,14 @@
 //! `prepare`: what needs no turn of its own. Reads are answered, and claims on
 //! what is not held; large blobs are put under their final names.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -241,6 +250,8 @@ impl<V: Vfs> Store<V> {
         };
         let file = write().map_err(|error: io::Error| disk_error(&error))?;
         file.sync().map_err(|_| self.sync_failed())?;
+        // To rename it takes the descriptors of its directories.
+        drop(file);
         self.vfs
             .rename(tmp, path)
             .map_err(|error| disk_error(&error))?;
@@ -253,7 +264,7 @@ impl<V: Vfs> Store<V> {
     /// Makes the directories that lead to a file, durably.
     fn make_dirs(&self, path: &str) -> Result<(), DiskError> {
         for (end, _) in path.match_indices('/') {
-            let dir = &path[..end];
+            let dir = path.get(..end).unwrap_or_default();
             if self.dirs().contains(dir) {
                 continue;
             }
@@ -296,9 +307,11 @@ impl<V: Vfs> Store<V> {
         if !row.file {
             return Ok(true);
         }
-        let kind = self.vfs.kind(&self.blob_path(id));
-        let kind = kind.map_err(|error| disk_error(&error))?;
-        Ok(kind == Some(Kind::File(u64::from(row.len))))
+        match self.vfs.kind(&self.blob_path(id)).map_err(classify) {
+            Ok(kind) => Ok(kind == Some(Kind::File(u64::from(row.len)))),
+            Err(ReadError::Damaged) => Ok(false),
+            Err(ReadError::Io(error)) => Err(disk_error(&error)),
+        }
     }
 
     pub(crate) fn sync_failed(&self) -> DiskError {

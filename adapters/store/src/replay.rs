@@ -232,10 +232,14 @@ fn rewrite_last_group<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) 
     let mut expected = mark..;
     let mut in_order =
         |(_, found, whole): &&(u64, u64, bool)| *whole && expected.next() == Some(*found);
-    let gap = group.iter().find(|entry| !in_order(entry));
-    let (mut bytes, mut sequence) = (Vec::new(), mark);
+    let gap = group.iter().find(|entry| !in_order(entry)).copied();
+    // Neither is needed beside what is written.
+    drop((group, scanner));
     let mut scanner = segment.scan(start, mark.saturating_sub(1))?;
     let end = scanner.end();
+    // As much at most: a buffer that grows would be there twice.
+    let room = usize::try_from(end.saturating_sub(start)).unwrap_or_default();
+    let (mut bytes, mut sequence) = (Vec::with_capacity(room), mark);
     while let Some(entry) = scanner.next()? {
         if entry.body_is_true(&segment.key) {
             let offset = start.saturating_add(bytes.len() as u64);
@@ -255,7 +259,7 @@ fn rewrite_last_group<F: VfsFile>(segment: &Segment<F>, from: u64, gaps: &Gaps) 
             sequence = sequence.saturating_add(1);
         }
     }
-    if let Some(&(gap, ..)) = gap {
+    if let Some((gap, ..)) = gap {
         //# STORE-17: and what lies behind a gap in its last group, which a crash has left there:
         //# that is written again without the gap.
         //# STORE-12: A number is used again only after the entry that had it was cut off and the

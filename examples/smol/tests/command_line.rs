@@ -83,13 +83,28 @@ fn bytes_that_are_no_text_are_refused_as_an_option_and_told_as_a_path() {
     refused(dir.path(), &[&path]);
 }
 
+/// Makes a pipe; says whether it could.
+#[cfg(not(target_vendor = "apple"))]
+fn make_pipe(path: &Path) -> bool {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).is_ok()
+}
+
+/// There is no call for that here.
+#[cfg(target_vendor = "apple")]
+fn make_pipe(_: &Path) -> bool {
+    false
+}
+
 #[test]
 fn what_is_no_file_is_not_read_and_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    refused(dir.path(), &[pipe.as_os_str()]);
+    if make_pipe(&pipe) {
+        refused(dir.path(), &[pipe.as_os_str()]);
+    } else {
+        eprintln!("a pipe as a file: not run, as pipes cannot be made here");
+    }
     refused(dir.path(), &[OsStr::new("")]);
     refused(dir.path(), &[OsStr::new("no/such/file")]);
     // Behind it even what looks like an option is a path.

@@ -263,7 +263,9 @@ impl HostConfig {
             });
         }
         let times = [
+            ("round_time", self.round_time),
             ("open_timeout", self.open_timeout),
+            ("close_timeout", self.close_timeout),
             ("accept_pause", self.accept_pause),
             ("wall_interval", self.wall_interval),
         ];

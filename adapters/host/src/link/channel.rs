@@ -1,9 +1,18 @@
 //! What lies between a socket and the node: who is at the other end, and
 //! what of the socket's bytes is the peer's.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use peerhold_core::{CloseReason, NodeId, Role};
 use peerhold_tls::{Endpoint, RECORD_MAX};
 
@@ -192,7 +201,7 @@ impl Channel {
     /// How many socket bytes are read at once before the peer is known.
     pub(super) fn opening_max(&self) -> usize {
         match self {
-            Self::Plain(plain) => GREETING - plain.greeting.len(),
+            Self::Plain(plain) => plain.missing(),
             Self::Secure(_) => OPENING,
         }
     }
@@ -250,9 +259,8 @@ impl Plain {
         plaintext: &mut VecDeque<Bytes>,
     ) -> Result<(), ChannelError> {
         if self.peer.is_none() {
-            let missing = data.len().min(GREETING - self.greeting.len());
-            self.greeting.put_slice(&data[..missing]);
-            data.advance(missing);
+            let part = data.split_to(data.len().min(self.missing()));
+            self.greeting.put_slice(&part);
             self.peer = self.check()?;
         }
         if !data.is_empty() {
@@ -261,13 +269,19 @@ impl Plain {
         Ok(())
     }
 
+    /// How much of the peer's greeting is yet to come.
+    fn missing(&self) -> usize {
+        GREETING.saturating_sub(self.greeting.len())
+    }
+
     /// Refuses as soon as the first wrong byte is there.
     fn check(&self) -> Result<Option<NodeId>, ChannelError> {
         let known = self.greeting.len().min(MAGIC.len());
-        if self.greeting[..known] != MAGIC[..known] {
+        let (magic, id) = self.greeting.split_at(known);
+        if !MAGIC.starts_with(magic) {
             return Err(ChannelError::Magic);
         }
-        let Ok(id) = <[u8; NodeId::LEN]>::try_from(&self.greeting[known..]) else {
+        let Ok(id) = <[u8; NodeId::LEN]>::try_from(id) else {
             return Ok(None);
         };
         let found = NodeId(id);

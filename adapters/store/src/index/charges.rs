@@ -1,9 +1,19 @@
 //! How many bytes count for each namespace. Whatever order blobs and claims
 //! come in, and come again in, the sums are the same: of the index made anew as
 //! of the one that grew with the log.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::BTreeSet;
 
+use bytes::BufMut;
 use peerhold_core::id::{BlobId, NamespaceId};
 use redb::ReadableTable;
 
@@ -24,8 +34,9 @@ impl ClaimRow {
 
     pub(super) fn to_bytes(self) -> ClaimBytes {
         let mut bytes = [0; Self::LEN];
-        bytes[..Loc::LEN].copy_from_slice(&self.loc.to_bytes());
-        bytes[Loc::LEN..].copy_from_slice(&self.namespace.0);
+        let mut to = bytes.as_mut_slice();
+        to.put_slice(&self.loc.to_bytes());
+        to.put_slice(&self.namespace.0);
         bytes
     }
 
@@ -88,7 +99,8 @@ impl Tables<'_> {
     //# damaged.
     fn charge(&mut self, namespace: NamespaceId, bytes: i64) {
         if bytes != 0 {
-            *self.charges.entry(namespace).or_default() += bytes;
+            let charge = self.charges.entry(namespace).or_default();
+            *charge = charge.saturating_add(bytes);
         }
     }
 
@@ -135,7 +147,7 @@ impl Tables<'_> {
         };
         if !self.is_claimed_by(&claimed_blob(key), &old.namespace)? {
             let len = self.claimed_len(key)?;
-            self.charge(old.namespace, -len);
+            self.charge(old.namespace, len.saturating_neg());
         }
         Ok(Some(old.loc))
     }

@@ -1,4 +1,13 @@
 //! Where the records of a name stand, and those of all names in turn.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::ops::Bound::{self, Excluded, Included};
 

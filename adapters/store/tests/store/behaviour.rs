@@ -348,12 +348,94 @@ fn many_threads_prepare_while_one_commits() {
     assert_eq!(store.stats().blobs, 80);
 }
 
+/// What is said of a store with this change to its configuration.
+fn opened(change: impl FnOnce(&mut StoreConfig)) -> Result<(), String> {
+    let vfs = MemVfs::new();
+    let mut config = config();
+    change(&mut config);
+    match Store::open(vfs.clone(), config) {
+        Ok(_) => Ok(()),
+        Err(error @ OpenError::Config(_)) => {
+            assert!(vfs.files().is_empty(), "it was begun");
+            Err(error.to_string())
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 #[test]
-fn senseless_limits_are_refused() {
-    let mut config = StoreConfig::new([0; 32]);
-    config.segment_bytes = 5;
-    let refused = Store::open(MemVfs::new(), config).map(drop);
-    assert!(matches!(refused, Err(OpenError::Config(_))));
+fn senseless_limits_are_refused_by_name_and_their_edges_taken() {
+    type Change = fn(&mut StoreConfig);
+    let refused: [(&str, Change); 9] = [
+        ("segment_bytes", |config| config.segment_bytes = 0),
+        ("segment_bytes", |config| config.segment_bytes = 4095),
+        ("segment_bytes", |config| {
+            config.segment_bytes = (1 << 30) + 1
+        }),
+        ("small_blob_max", |config| {
+            config.small_blob_max = (1 << 20) + 1
+        }),
+        ("group_bytes", |config| config.group_bytes = (64 << 20) + 1),
+        ("compact_below_percent", |config| {
+            config.compact_below_percent = 91
+        }),
+        ("compact_bytes", |config| config.compact_bytes = 0),
+        ("open_segments", |config| config.open_segments = 0),
+        ("index_commit_groups", |config| {
+            config.index_commit_groups = 0
+        }),
+    ];
+    for (name, change) in refused {
+        let said = opened(change).expect_err(name);
+        assert!(said.contains(name), "{said}");
+    }
+    let taken: [(&str, Change); 12] = [
+        ("least segments", |config| config.segment_bytes = 4 << 10),
+        ("largest segments", |config| config.segment_bytes = 1 << 30),
+        ("all blobs files", |config| config.small_blob_max = 0),
+        ("no blobs files", |config| config.small_blob_max = 1 << 20),
+        ("groups of one", |config| config.group_bytes = 0),
+        ("largest groups", |config| config.group_bytes = 64 << 20),
+        ("no compaction", |config| config.compact_below_percent = 0),
+        ("much compaction", |config| {
+            config.compact_below_percent = 90
+        }),
+        ("least steps", |config| config.compact_bytes = 1),
+        ("one open segment", |config| config.open_segments = 1),
+        ("a durable index", |config| config.index_commit_groups = 1),
+        ("no reserve", |config| config.reserve_bytes = 0),
+    ];
+    for (name, change) in taken {
+        assert_eq!(opened(change), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn a_ceiling_of_zero_bytes_holds_nothing_and_says_so() {
+    type Change = fn(&mut StoreConfig);
+    let quota = DiskError::Quota { limit: 0, used: 0 };
+    let full = |config: &mut StoreConfig| config.capacity_bytes = Some(0);
+    let none = |config: &mut StoreConfig| config.namespace_bytes = Some(0);
+    let ceilings: [(Change, DiskError); 2] = [(full, DiskError::NoSpace), (none, quota)];
+    for (change, error) in ceilings {
+        let vfs = MemVfs::new();
+        let mut config = config();
+        change(&mut config);
+        let store = Store::open(vfs.clone(), config).unwrap();
+        assert_eq!(load(&store).starts, 1);
+        for blob in [bytes(1, 100), bytes(2, 5000)] {
+            assert_eq!(one(&store, put_blob(&blob, 1)), Err(error.clone()));
+            let forgotten = one(&store, DiskKind::ForgetBlob(BlobId::of(&blob)));
+            assert_eq!(forgotten, Ok(DiskData::Done));
+        }
+        let put = one(&store, DiskKind::PutRecord(record(1, 1, 10)));
+        assert_eq!(put, Err(error));
+        let members = one(&store, DiskKind::PutMembers(bytes(3, 9)));
+        assert_eq!(members, Ok(DiskData::Done), "what every node must know");
+        let stats = store.stats();
+        assert_eq!((stats.blobs, stats.claims, stats.records), (0, 0, 0));
+        assert!(vfs.files().iter().all(|path| !path.starts_with("blobs/")));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Files in the Go program's layout.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use peerhold_store::OpenError;
 use peerhold_store::foreverstore::Files;
 use peerhold_store::vfs::{FailAfter, MemVfs, OsVfs, Vfs};
 use tempfile::tempdir;
+
+use crate::support::{device, pipe};
 
 const OWNER: OwnerId = OwnerId([0xaa; 32]);
 
@@ -235,6 +237,52 @@ fn what_is_no_file_is_neither_served_nor_replaced() {
     assert!(files.remove(&path("n")).is_err());
     assert!(place.join("inside").is_dir());
     assert_eq!(begun(dir.path()), 0);
+}
+
+#[test]
+fn a_pipe_or_a_device_is_neither_waited_for_nor_served_and_is_replaced() {
+    type Make = fn(&Path) -> bool;
+    let makers: [(&str, Make); 2] = [("pipe", pipe), ("device", device)];
+    for (what, make) in makers {
+        let dir = tempdir().unwrap();
+        let files = Files::open_dir(dir.path()).unwrap();
+        put(&files, "n", b"before").unwrap();
+        let place = dir.path().join(path("n").as_str());
+        fs::remove_file(&place).unwrap();
+        if !make(&place) {
+            eprintln!("a {what} instead of a file: not run, as none can be made here");
+            continue;
+        }
+        assert_eq!(get(&files, "n"), Err(DiskError::Corrupt), "{what}");
+        put(&files, "n", b"ours").unwrap();
+        assert_eq!(get(&files, "n").unwrap(), &b"ours"[..]);
+        fs::remove_file(&place).unwrap();
+        assert!(make(&place));
+        assert_eq!(files.remove(&path("n")), Ok(true), "{what}");
+        assert_eq!(begun(dir.path()), 0);
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_an_error_and_served_once_it_may() {
+    let dir = tempdir().unwrap();
+    let files = Files::open_dir(dir.path()).unwrap();
+    put(&files, "n", b"text").unwrap();
+    let place = dir.path().join(path("n").as_str());
+    let allow = |mode| fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    let got = get(&files, "n");
+    if fs::File::open(&place).is_err() {
+        assert!(matches!(got, Err(DiskError::Io(_))), "{got:?}");
+    } else {
+        eprintln!("a file of mode 000: the refusal was not run, as nothing is denied to root");
+    }
+    allow(0o600);
+    assert_eq!(get(&files, "n").unwrap(), &b"text"[..]);
+    // In its place another is put all the same.
+    allow(0o000);
+    put(&files, "n", b"ours").unwrap();
+    assert_eq!(get(&files, "n").unwrap(), &b"ours"[..]);
 }
 
 #[test]

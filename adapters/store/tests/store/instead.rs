@@ -4,8 +4,9 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, fs, io};
 
 use bytes::Bytes;
@@ -52,10 +53,7 @@ fn a_device_where_a_blob_should_be_is_neither_read_nor_written() {
     let mut made = false;
     let store = harmed(dir.path(), |path| {
         fs::remove_file(path).unwrap();
-        // /dev/full: whoever writes to it is told so.
-        let args = ["c", "1", "7"];
-        let status = Command::new("mknod").arg(path).args(args).status();
-        made = status.is_ok_and(|status| status.success());
+        made = device(path);
     });
     if !made {
         eprintln!("a device where a blob should be: not run, as devices cannot be made here");
@@ -212,4 +210,118 @@ fn a_file_that_is_swapped_for_a_link_between_look_and_opening_is_not_followed() 
     assert!(store.vfs().swap.lock().unwrap().is_none(), "it was swapped");
     assert_eq!(get(&store, id), Err(DiskError::Corrupt));
     assert_eq!(fs::read(&secret).unwrap(), blob(), "and left alone");
+}
+
+#[test]
+fn a_linked_directory_among_the_blobs_is_not_read_through() {
+    let (dir, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    let theirs = elsewhere.path().join("theirs");
+    let store = harmed(dir.path(), |path| {
+        let among = path.parent().unwrap();
+        // Even to the right bytes under the right name.
+        fs::rename(among, &theirs).unwrap();
+        symlink(&theirs, among).unwrap();
+    });
+    let id = BlobId::of(&blob());
+    let claimed = one(&store, DiskKind::Claim(claim(&blob(), 2)));
+    assert_eq!(claimed, Ok(DiskData::Claimed { held: false }));
+    assert_eq!(get(&store, id), Err(DiskError::Corrupt));
+    assert_eq!(get(&store, id), Err(DiskError::NotFound));
+    assert!(one(&store, put_blob(&blob(), 1)).is_err());
+    let file = theirs.join(path(dir.path()).file_name().unwrap());
+    assert_eq!(fs::read(file).unwrap(), blob(), "and left alone");
+    assert_eq!(fs::read_dir(&theirs).unwrap().count(), 1);
+}
+
+/// A tree whose directory `a` turns into a link to another one and back all the
+/// while that `run` does its work with it.
+#[cfg(target_os = "linux")]
+fn swapped_all_the_while(run: impl FnOnce(&OsVfs, &Path)) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    let (dir, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    let vfs = OsVfs::new(dir.path()).unwrap();
+    let [a, link] = ["a", "link"].map(|name| dir.path().join(name));
+    fs::create_dir(&a).unwrap();
+    symlink(elsewhere.path(), &link).unwrap();
+    let swap = || renameat_with(CWD, &a, CWD, &link, RenameFlags::EXCHANGE);
+    if swap().and_then(|()| swap()).is_err() {
+        eprintln!("a directory that is swapped: not run, as there is no swapping here");
+        return;
+    }
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                swap().unwrap();
+            }
+        });
+        // However it ends: else the other thread would go on.
+        let _end = End(&ended);
+        run(&vfs, elsewhere.path());
+    });
+}
+
+#[cfg(target_os = "linux")]
+struct End<'a>(&'a AtomicBool);
+
+#[cfg(target_os = "linux")]
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does something in a directory that is swapped, until it was met often as a
+/// directory and as a link.
+#[cfg(target_os = "linux")]
+fn met_often(mut done: impl FnMut(usize) -> bool) {
+    let mut met = [0; 2];
+    for count in 0.. {
+        met[usize::from(done(count))] += 1;
+        if met.iter().all(|met| *met >= 2000) {
+            return;
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_directory_that_is_swapped_for_a_link_at_any_moment_is_not_followed() {
+    swapped_all_the_while(|vfs, elsewhere| {
+        // While it is a link, there is no such directory.
+        while vfs.create_new("a/ours").is_err() {}
+        for name in ["ours", "theirs"] {
+            fs::write(elsewhere.join(name), b"secret").unwrap();
+        }
+        met_often(|_| match vfs.open("a/ours") {
+            Ok(file) => {
+                assert_eq!(file.metadata().unwrap().len(), 0, "it was followed");
+                true
+            }
+            Err(_) => false,
+        });
+        met_often(|_| {
+            let kind = vfs.kind("a/ours");
+            assert!(!matches!(kind, Ok(Some(Kind::File(6)))), "looked at");
+            kind.is_ok()
+        });
+        met_often(|count| vfs.create_new(&format!("a/{count}")).is_ok());
+        vfs.create_new("mine").unwrap();
+        met_often(|_| {
+            let moved = vfs.rename("mine", "a/moved").is_ok();
+            assert!(!moved || elsewhere.join("moved").symlink_metadata().is_err());
+            if moved {
+                while vfs.rename("a/moved", "mine").is_err() {}
+            }
+            moved
+        });
+        met_often(|_| {
+            assert!(vfs.remove("a/theirs").is_err());
+            vfs.sync_dir("a").is_ok()
+        });
+        let mut left: Vec<_> = fs::read_dir(elsewhere).unwrap().collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        left.clear();
+    });
 }

@@ -13,6 +13,8 @@ mod instead;
 mod listing;
 mod model;
 #[cfg(unix)]
+mod odd;
+#[cfg(unix)]
 mod os;
 mod owner;
 mod quota;

@@ -3,7 +3,6 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::*;
 use peerhold_core::disk::{DiskData, DiskError, DiskKind};
@@ -115,7 +114,12 @@ fn a_link_where_a_blob_should_be_is_not_followed() {
 
 #[test]
 fn a_pipe_where_a_blob_should_be_does_not_hang_the_store() {
-    instead(|path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()));
+    let dir = tempdir().unwrap();
+    if pipe(&dir.path().join("pipe")) {
+        instead(|path| assert!(pipe(path)));
+    } else {
+        eprintln!("a pipe where a blob should be: not run, as pipes cannot be made here");
+    }
 }
 
 #[test]

@@ -218,3 +218,32 @@ fn add(all: &mut Vec<Row>, page: Page, max: u32) -> bool {
     all.extend(page.rows);
     page.more
 }
+
+/// Makes a pipe; says whether it could.
+#[cfg(unix)]
+pub(crate) fn pipe(path: &std::path::Path) -> bool {
+    special(path, false)
+}
+
+/// Makes a device that tells whoever writes to it that it is full; says whether
+/// it could.
+#[cfg(unix)]
+pub(crate) fn device(path: &std::path::Path) -> bool {
+    special(path, true)
+}
+
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn special(path: &std::path::Path, device: bool) -> bool {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let (kind, number) = match device {
+        true => (FileType::CharacterDevice, makedev(1, 7)),
+        false => (FileType::Fifo, 0),
+    };
+    mknodat(CWD, path, kind, Mode::RUSR | Mode::WUSR, number).is_ok()
+}
+
+/// There is no call for that here.
+#[cfg(all(unix, target_vendor = "apple"))]
+fn special(_: &std::path::Path, _: bool) -> bool {
+    false
+}

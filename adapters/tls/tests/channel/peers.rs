@@ -1,7 +1,7 @@
 //! Who gets in, and who does not: each is told apart.
 
 use bytes::BytesMut;
-use peerhold_tls::{Alert, ChannelError};
+use peerhold_tls::{Alert, Channel, ChannelError};
 use quickcheck::quickcheck;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::{Connection, ProtocolVersion, SignatureScheme};
@@ -298,27 +298,38 @@ fn a_recorded_handshake_played_again_opens_nothing() {
 }
 
 #[test]
-fn what_one_says_oneself_thrown_back_opens_nothing() {
-    for (expected, cut) in [(None, 1), (None, usize::MAX), (Some(id(THEIRS)), 100)] {
-        let mut dialer = endpoint(OURS).client(expected).unwrap();
+fn a_node_that_is_thrown_back_what_it_has_said_opens_nothing() {
+    let own = endpoint(OURS);
+    let mut plaintext = BytesMut::new();
+    let thrown = |channel: &mut Channel, said: &[u8], piece: usize| {
+        let mut pieces = said.chunks(piece.min(said.len()));
+        let result = pieces.try_for_each(|part| channel.receive(part, &mut BytesMut::new()));
+        assert_eq!(channel.peer(), None);
+        result
+    };
+    for piece in [1, 100, usize::MAX] {
+        // Its hello, to the end that has said it..
+        let mut dialer = own.client(None).unwrap();
         let hello = flushed(&mut dialer);
-        let mut listener = endpoint(THEIRS).server().unwrap();
-        listener.receive(&hello, &mut BytesMut::new()).unwrap();
+        let ended = thrown(&mut dialer, &hello, piece);
+        assert_eq!(ended, Err(ChannelError::Malformed));
+        // ..and a listener's answer to that listener, as the proof that it waits for.
+        let (mut dialer, mut listener) = pair();
+        pass(&mut dialer, &mut listener).unwrap();
         let answer = flushed(&mut listener);
-        for (channel, own) in [(&mut dialer, &hello), (&mut listener, &answer)] {
-            let mut plaintext = BytesMut::new();
-            let mut pieces = own.chunks(cut.min(own.len()));
-            let error = pieces.find_map(|piece| channel.receive(piece, &mut plaintext).err());
-            assert!(
-                matches!(error, Some(ChannelError::Malformed | ChannelError::Damaged)),
-                "{error:?}"
-            );
-            // And it is no use to go on as if it had not been.
-            assert_eq!(channel.receive(&answer, &mut plaintext).err(), error);
-            assert!(plaintext.is_empty() && channel.peer().is_none());
-            assert!(flushed(channel).len() < 100, "no more than an alert");
-        }
+        let ended = thrown(&mut listener, &answer, piece);
+        assert_eq!(ended, Err(ChannelError::Damaged));
     }
+    // Its hello to its own listener: whoever it wanted to reach, it finds itself.
+    for expect in [None, Some(id(THEIRS))] {
+        let (mut dialer, mut listener) = (own.client(expect).unwrap(), own.server().unwrap());
+        pass(&mut dialer, &mut listener).unwrap();
+        assert_eq!(pass(&mut listener, &mut dialer), Err(ChannelError::Myself));
+        let told = listener.receive(&flushed(&mut dialer), &mut plaintext);
+        assert!(matches!(told, Err(ChannelError::Alert(_))), "{told:?}");
+        assert_eq!((dialer.peer(), listener.peer()), (None, None));
+    }
+    assert!(plaintext.is_empty());
 }
 
 #[test]
