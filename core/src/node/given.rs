@@ -91,6 +91,10 @@ mod tests {
     const WRITER: [u8; 8] = [7; 8];
     const MINUTE: u64 = 60_000;
 
+    /// At which minute another has written a name, and whether it comes above this
+    /// writer among equals.
+    type OtherWrites = Option<(u8, bool)>;
+
     fn stamped(millis: u64, writer: u8) -> Version {
         let zero = Version::ZERO;
         Version::next(UnixMillis(millis), zero, [writer; 8]).unwrap()
@@ -100,7 +104,7 @@ mod tests {
         /// Clocks that jump by minutes, and names that others have written, at the
         /// same times and far ahead of them, above and below this writer.
         fn no_two_are_equal_and_each_is_above_what_it_follows(
-            steps: Vec<(u8, Option<(u8, bool)>, u8)>
+            steps: Vec<(u8, OtherWrites, u8)>
         ) -> bool {
             let mut given = Given::default();
             let mut all: Vec<Version> = Vec::new();
