@@ -365,7 +365,7 @@ impl Say {
             Self::Peers { node, addresses } => {
                 let node = peer_id(*node);
                 let addresses = (0..addresses % 6)
-                    .map(|at| format!("address {at}"))
+                    .map(|at| format!("address:{at}"))
                     .collect();
                 let peers = vec![PeerEntry { node, addresses }];
                 (kind::PEERS, message::encode(&PeersUpdate { peers }))
