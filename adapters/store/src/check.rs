@@ -41,7 +41,7 @@ pub fn segment(data: &[u8]) {
     }
 }
 
-/// The disk on which [`segment`] starts with these data; `None` if there are too
+/// The disk on which `segment` starts with these data; `None` if there are too
 /// few of them.
 pub fn damaged_segments(data: &[u8]) -> Option<MemVfs> {
     segment_disk(data).map(|(disk, ..)| disk)
@@ -92,7 +92,7 @@ pub fn index(data: &[u8]) {
     assert_eq!(held, Base::get().held, "a sound log is not enough");
 }
 
-/// The disk on which [`index`] starts with these data.
+/// The disk on which `index` starts with these data.
 pub fn damaged_index(mut data: &[u8]) -> MemVfs {
     let disk = Base::get().stopped.snapshot();
     while let Some(damage) = Damage::take(&mut data) {

@@ -40,9 +40,9 @@ impl Given {
             .partition_point(|(_, end)| !is_far_ahead(*end, wall));
         let reached = self.ahead.drain(..reached).next_back();
         self.last = self.last.max(reached.map(|(_, end)| end));
-        //# VERSION-4: A node MUST give each record a version above all that it has given since
-        //# its start. But one that is more than ten minutes ahead of its clock MUST NOT raise
-        //# those that are not.
+        //# VERSION-4: A node MUST NOT give two records the same version, whatever their names,
+        //# and MUST give each one above all that it has given since its start, but for those
+        //# that are more than ten minutes ahead of its clock: these MUST NOT raise others.
         let seen = self.last.map_or(seen, |last| last.max(seen));
         let mut version = Version::next(wall, seen, writer)?;
         for (start, end) in &self.ahead {
